@@ -1,0 +1,3 @@
+//! ff_engine: durable execution inside PostgreSQL.
+
+::pgrx::pg_module_magic!();
