@@ -1,0 +1,182 @@
+-- One row per execution: identity, state vector, current lease and latest attempt.
+--
+-- The row is the only authority on an execution's state. Its only index is the key, so every change of
+-- state is a HOT update; where the engine finds work (ready) and where it will look next (timer) are
+-- tables of their own, kept in step by the one place that saves executions.
+-- Columns that never change stand at both ends, so that the log of an update holds only what lies between.
+CREATE TABLE ff_engine.execution (
+    execution_id        uuid        NOT NULL,
+    created_at          timestamptz NOT NULL,
+    queue_id            int         NOT NULL,
+    lane_id             int         NOT NULL,
+    namespace_id        int         NOT NULL,
+    partition_key       smallint    NOT NULL,
+    priority            smallint    NOT NULL,
+
+    -- state vector, one letter per dimension; the words are given by ff_engine.<dimension>_word()
+    lifecycle_phase     "char"      NOT NULL,
+    ownership_state     "char"      NOT NULL,
+    eligibility_state   "char"      NOT NULL,
+    blocking_reason     "char"      NOT NULL,
+    terminal_outcome    "char"      NOT NULL,
+    attempt_state       "char"      NOT NULL,
+
+    last_transition_at  timestamptz NOT NULL,
+    last_mutation_at    timestamptz NOT NULL,
+    lease_epoch         bigint      NOT NULL DEFAULT 0,
+    total_attempt_count int         NOT NULL DEFAULT 0,
+    retry_count         int         NOT NULL DEFAULT 0,
+    replay_count        int         NOT NULL DEFAULT 0,
+    lease_reclaim_count int         NOT NULL DEFAULT 0,
+
+    -- the latest lease; it holds only while ownership_state is not 'u'
+    claimer_id             int,
+    lease_id               uuid,
+    lease_ttl_ms           int,
+    lease_acquired_at      timestamptz,
+    lease_last_renewed_at  timestamptz,
+    lease_expires_at       timestamptz,
+    lease_expired_at       timestamptz,
+    lease_revoked_at       timestamptz,
+
+    started_at          timestamptz,
+    completed_at        timestamptz,
+    purge_at            timestamptz,
+    delay_until         timestamptz,
+    execution_deadline  timestamptz,
+    attempt_deadline    timestamptz,
+    recheck_at          timestamptz,
+
+    -- the latest attempt; earlier ones are in ff_engine.attempt
+    attempt_record      "char",
+    attempt_type        "char",
+    attempt_id          uuid,
+    attempt_started_at  timestamptz,
+    attempt_ended_at    timestamptz,
+    attempt_suspended_at timestamptz,
+    time_remaining_ms   bigint,
+    previous_attempt_index int,
+    end_op              "char",
+    end_lease_id        uuid,
+    end_lease_epoch     bigint,
+
+    progress_pct        smallint,
+    progress_updated_at timestamptz,
+    last_capability_mismatch_at timestamptz,
+    blocked_by_policy   uuid,
+    current_suspension_id uuid,
+    current_waitpoint_id  uuid,
+
+    -- reservation for one worker by an external scheduler
+    grant_kind          "char",
+    grant_id            uuid,
+    grant_expires_at    timestamptz,
+    grant_worker        text,
+    grant_worker_instance text,
+
+    blocking_detail     text,
+    lease_revoke_reason text,
+    progress_message    text,
+    failure_reason      text,
+    failure_category    text,
+    cancellation_reason text,
+    cancelled_by        text,
+    attempt_reason      text,
+    pause_kind          text,
+    attempt_failure_reason   text,
+    attempt_failure_category text,
+    attempt_failure_class    text,
+    attempt_failure_detail   bytea,
+    end_values          jsonb,
+    result              bytea,
+    result_encoding     text,
+
+    flow_id             uuid,
+    retention_ms        bigint,
+    tags                jsonb,
+    creator             text        NOT NULL,
+    kind                text        NOT NULL,
+
+    CONSTRAINT execution_pkey PRIMARY KEY (execution_id),
+    CONSTRAINT state_words CHECK (
+        lifecycle_phase IN ('r', 'a', 's', 't') AND ownership_state IN ('u', 'l', 'e', 'r')
+        AND eligibility_state IN ('e', 't', 'd', 'b', 'q', 'r', 'l', 'o', 'n')
+        AND terminal_outcome IN ('n', 's', 'f', 'c', 'e', 'k') AND attempt_state IN ('n', 'f', 'r', 'i', 'y', 'p', 't')),
+    CONSTRAINT v1_terminal_has_outcome CHECK ((lifecycle_phase = 't') = (terminal_outcome <> 'n')),
+    CONSTRAINT v2_active_is_owned CHECK ((lifecycle_phase = 'a') = (ownership_state <> 'u')),
+    CONSTRAINT v3_runnable_has_eligibility CHECK ((lifecycle_phase = 'r') = (eligibility_state <> 'n')),
+    CONSTRAINT v4_leased_runs CHECK ((ownership_state = 'l') = (attempt_state = 'r')),
+    CONSTRAINT v5_lease_is_whole CHECK (
+        (ownership_state = 'u') = (lease_expires_at IS NULL)
+        AND (ownership_state = 'u' OR (lease_id IS NOT NULL AND claimer_id IS NOT NULL AND attempt_id IS NOT NULL
+                                       AND lease_epoch >= 1))),
+    CONSTRAINT v6_delay_has_instant CHECK (eligibility_state <> 't' OR delay_until IS NOT NULL),
+    CONSTRAINT v10_completed_iff_terminal CHECK ((lifecycle_phase = 't') = (completed_at IS NOT NULL))
+) WITH (fillfactor = 40, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_insert_scale_factor = 0.2);
+
+-- What the caller handed in, written once and never touched again. Absent when there is neither.
+CREATE TABLE ff_engine.execution_input (
+    execution_id     uuid PRIMARY KEY,
+    payload          bytea,
+    payload_encoding text,
+    policy           jsonb
+);
+
+-- Attempts that a later attempt has superseded, as they were at that moment.
+CREATE TABLE ff_engine.attempt (
+    execution_id           uuid        NOT NULL,
+    attempt_index          int         NOT NULL,
+    attempt_id             uuid        NOT NULL,
+    attempt_type           "char"      NOT NULL,
+    attempt_record         "char"      NOT NULL,
+    attempt_started_at     timestamptz NOT NULL,
+    attempt_ended_at       timestamptz,
+    attempt_suspended_at   timestamptz,
+    time_remaining_ms      bigint,
+    lease_id               uuid        NOT NULL,
+    lease_epoch            bigint      NOT NULL,
+    claimer_id             int         NOT NULL,
+    previous_attempt_index int,
+    attempt_reason         text,
+    pause_kind             text,
+    attempt_failure_reason   text,
+    attempt_failure_category text,
+    attempt_failure_class    text,
+    attempt_failure_detail   bytea,
+    end_op                 "char",
+    end_lease_id           uuid,
+    end_lease_epoch        bigint,
+    end_values             jsonb,
+    PRIMARY KEY (execution_id, attempt_index)
+);
+
+-- What a claim may hand out now: one row per claimable or reclaimable execution, in claim order.
+CREATE TABLE ff_engine.ready (
+    queue_id     int         NOT NULL,
+    rank         smallint    NOT NULL,  -- 9000 - priority: ascending is claim order
+    created_at   timestamptz NOT NULL,
+    execution_id uuid        NOT NULL,
+    reclaim      boolean     NOT NULL   -- the execution is active and its lease was lost
+) WITH (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000);
+CREATE UNIQUE INDEX ready_order ON ff_engine.ready (queue_id, rank, created_at, execution_id);
+
+-- Where the engine will look next: for every execution with something due in the future there is a row
+-- no later than that instant. Too early costs a look, too late cannot happen (docs/design/storage.md).
+CREATE TABLE ff_engine.timer (
+    kind         "char"      NOT NULL,  -- 'l' live, 'p' purge
+    lane_id      int         NOT NULL,
+    due_at       timestamptz NOT NULL,
+    execution_id uuid        NOT NULL
+) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
+CREATE UNIQUE INDEX timer_due ON ff_engine.timer (kind, lane_id, due_at, execution_id);
+
+-- Idempotency keys outlive the executions they created.
+CREATE TABLE ff_engine.idempotency (
+    namespace_id int         NOT NULL,
+    key          text        COLLATE "C" NOT NULL,
+    execution_id uuid        NOT NULL,
+    request_hash bytea       NOT NULL,
+    expires_at   timestamptz NOT NULL,
+    PRIMARY KEY (namespace_id, key)
+);
+CREATE INDEX idempotency_expiry ON ff_engine.idempotency (expires_at);
