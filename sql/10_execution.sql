@@ -81,6 +81,7 @@ CREATE TABLE ff_engine.execution (
     failure_category    text,
     cancellation_reason text,
     cancelled_by        text,
+    pending_reason      text,
     attempt_reason      text,
     pause_kind          text,
     attempt_failure_reason   text,

@@ -6,6 +6,7 @@
 //! Whoever builds an error must keep handles, tokens, secrets and payload bytes out of every field.
 
 pub mod kind;
+mod raise;
 
 pub use kind::Kind;
 

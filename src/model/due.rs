@@ -1,0 +1,108 @@
+//! What the engine must look at again, and when: both are derived from the execution, never decided by an operation.
+
+use uuid::Uuid;
+
+use super::execution::Execution;
+use super::time::Instant;
+use super::words::*;
+
+/// Place in a queue, ascending in claim order (§10.11 step 3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    /// 9000 − priority.
+    pub rank: i16,
+    /// Creation instant.
+    pub created_at: Instant,
+    /// Identity.
+    pub id: Uuid,
+}
+
+/// An entry of the ready queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ready {
+    /// The queue.
+    pub queue: i32,
+    /// Place in it.
+    pub position: Position,
+    /// The execution is active and has lost its lease.
+    pub reclaim: bool,
+}
+
+/// Highest priority; ranks count down from it.
+pub const MAX_PRIORITY: i16 = 9000;
+
+/// Where a claim would find the execution, if it may hand it out.
+///
+/// A reserved execution is nowhere: the grant's expiry is a due instant, and brings it back.
+pub fn ready(e: &Execution) -> Option<Ready> {
+    if e.grant.is_some() {
+        return None;
+    }
+    let reclaim = match (e.vector.lifecycle, e.vector.ownership, e.vector.eligibility) {
+        (Lifecycle::Runnable, _, Eligibility::Now | Eligibility::Route) => false,
+        (Lifecycle::Active, Ownership::Expired | Ownership::Revoked, _) => true,
+        _ => return None,
+    };
+    let position =
+        Position { rank: MAX_PRIORITY - e.priority, created_at: e.place.created_at, id: e.place.id };
+    Some(Ready { queue: e.place.queue, position, reclaim })
+}
+
+/// The next instant at which the engine itself has to act on the execution.
+pub fn next_due(e: &Execution) -> Option<Instant> {
+    let leased = e.vector.ownership == Ownership::Leased;
+    let delayed = e.vector.eligibility == Eligibility::UntilTime;
+    let candidates = match e.vector.lifecycle {
+        Lifecycle::Terminal => [e.purge_at, None, None, None, None],
+        _ => [
+            e.deadline,
+            if leased { e.lease.expires_at } else { None },
+            if leased { e.attempt_deadline } else { None },
+            if delayed { e.delay_until } else { None },
+            e.grant.as_ref().map(|g| g.expires_at),
+        ],
+    };
+    candidates.into_iter().flatten().min()
+}
+
+/// What a due execution is due for. A deadline wins over everything, because claims check it too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Duty {
+    /// T23.
+    ExecutionDeadline,
+    /// T21 or T22.
+    AttemptTimeout,
+    /// T8 or T11.
+    LeaseExpiry,
+    /// T20.
+    Delay,
+    /// The grant lapses.
+    Grant,
+    /// Delete it.
+    Purge,
+}
+
+/// Whether the execution is due for this duty at `now`. Nothing but its deadline concerns one past its deadline.
+pub fn is_due(e: &Execution, duty: Duty, now: Instant) -> bool {
+    let passed = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+    if e.is_terminal() {
+        return duty == Duty::Purge && passed(e.purge_at);
+    }
+    if passed(e.deadline) {
+        return duty == Duty::ExecutionDeadline;
+    }
+    let leased = e.vector.ownership == Ownership::Leased;
+    match duty {
+        Duty::ExecutionDeadline | Duty::Purge => false,
+        Duty::AttemptTimeout => leased && passed(e.attempt_deadline),
+        Duty::LeaseExpiry => leased && passed(e.lease.expires_at),
+        Duty::Delay => e.vector.eligibility == Eligibility::UntilTime && passed(e.delay_until),
+        Duty::Grant => passed(e.grant.as_ref().map(|g| g.expires_at)),
+    }
+}
+
+/// What the execution is due for at `now`, none if nothing is.
+pub fn duty(e: &Execution, now: Instant) -> Option<Duty> {
+    use Duty::*;
+    [ExecutionDeadline, AttemptTimeout, LeaseExpiry, Delay, Grant, Purge].into_iter().find(|d| is_due(e, *d, now))
+}

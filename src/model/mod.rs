@@ -1,0 +1,20 @@
+//! The engine's mind: types and pure functions. No server, no clock, no randomness: all of it is passed in.
+//!
+//! May import std, serde, serde_json, uuid, hmac, sha2, base64 and `error`; nothing else.
+#![forbid(unsafe_code)]
+
+pub mod capability;
+pub mod due;
+pub mod event;
+pub mod execution;
+pub mod fence;
+pub mod handle;
+pub mod id;
+pub mod lane_name;
+pub mod policy;
+pub mod retry;
+pub mod tags;
+pub mod text;
+pub mod time;
+pub mod transition;
+pub mod words;

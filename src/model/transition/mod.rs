@@ -1,0 +1,206 @@
+//! The transitions of §10.4 as functions from an execution to what becomes of it.
+//!
+//! Each takes the execution as it was locked, the facts of the call and `now`, and returns a [`Change`].
+//! Preconditions (fence, eligibility) are the caller's, decided by `fence` and `check`; a transition only
+//! writes what its row of the table says. Saving a change keeps ready queue and timers in step.
+
+mod claim;
+mod finish;
+mod intervene;
+mod pause;
+mod wake;
+
+pub use claim::{ClaimReason, ClaimTerms, attempt_plan, claim};
+pub use finish::{Failure, cancel, complete, deadline, exhaust_reclaims, fail, time_out};
+pub use intervene::{block, change_priority, grant, revoke, ungrant};
+pub use pause::{delay, wait_children};
+pub use wake::{expire_lease, promote};
+
+use super::event::{Code, Event};
+use super::execution::{Attempt, End, Execution, Lease};
+use super::time::{Instant, MS};
+use super::words::*;
+
+/// What becomes of an execution.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// As it was; none for a new one.
+    pub before: Option<Execution>,
+    /// As it will be.
+    pub after: Execution,
+    /// What is announced, in order.
+    pub events: Vec<Event>,
+    /// The attempt that a new one supersedes moves to the archive.
+    pub archive: Option<Superseded>,
+    /// Large values that travel beside the row.
+    pub blob: Blob,
+}
+
+/// A superseded attempt as the archive keeps it.
+#[derive(Clone, Debug)]
+pub struct Superseded {
+    /// Its number.
+    pub index: i32,
+    /// Its latest lease.
+    pub lease: Lease,
+    /// Its record.
+    pub attempt: Attempt,
+}
+
+/// Large values that are written but never read by an operation.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Blob {
+    /// Leave them.
+    Keep,
+    /// Store a result (or none), or clear it.
+    Result(Option<Vec<u8>>, Option<String>),
+    /// Store the failure detail of the attempt.
+    Detail(Option<Vec<u8>>),
+}
+
+impl Change {
+    /// Starts from an execution as it is.
+    pub(super) fn of(before: Execution, now: Instant) -> Change {
+        let mut after = before.clone();
+        after.last_mutation_at = now;
+        Change { before: Some(before), after, events: Vec::new(), archive: None, blob: Blob::Keep }
+    }
+
+    /// A change that leaves the vector alone.
+    pub fn touch(before: Execution, now: Instant, edit: impl FnOnce(&mut Execution)) -> Change {
+        let mut change = Change::of(before, now);
+        edit(&mut change.after);
+        change
+    }
+
+    /// Adds an event.
+    pub fn announce(mut self, event: Event) -> Change {
+        self.events.push(event);
+        self
+    }
+
+    /// Sets the vector and its stamp (G7).
+    pub(super) fn enter(&mut self, vector: Vector, now: Instant) {
+        self.after.vector = vector;
+        self.after.last_transition_at = now;
+    }
+}
+
+/// Ends the lease in order or not: whoever held it holds it no longer. Epoch and last holder stay readable.
+pub(super) fn release(e: &mut Execution) {
+    e.lease.expires_at = None;
+    e.lease.acquired_at = None;
+    e.lease.last_renewed_at = None;
+    e.lease.expired_at = None;
+    e.lease.revoked_at = None;
+    e.lease.revoke_reason = None;
+    e.attempt_deadline = None;
+    e.grant = None;
+}
+
+/// Ends the attempt's record unless it has ended before.
+pub(super) fn end_attempt(e: &mut Execution, record: AttemptRecord, now: Instant, failure: Option<&str>) {
+    if let Some(a) = e.attempt.as_mut().filter(|a| open(a)) {
+        a.record = record;
+        a.ended_at = Some(now);
+        a.suspended_at = None;
+        a.pause_kind = None;
+        a.time_remaining_ms = None;
+        if let Some(reason) = failure {
+            a.failure_reason = Some(reason.to_owned());
+        }
+    }
+}
+
+/// Pauses the attempt, keeping what is left of its time.
+pub(super) fn pause_attempt(e: &mut Execution, kind: &str, now: Instant) {
+    let remaining = e.attempt_deadline.map(|at| (at.since(now) / MS).max(0));
+    if let Some(a) = e.attempt.as_mut() {
+        a.record = AttemptRecord::Suspended;
+        a.suspended_at = Some(now);
+        a.pause_kind = Some(kind.to_owned());
+        a.time_remaining_ms = remaining;
+    }
+}
+
+/// Remembers for G6 which lease ended or paused the attempt, and what it was told.
+pub(super) fn remember(e: &mut Execution, op: EndOp, values: Option<serde_json::Value>) {
+    let (lease, epoch) = (e.lease.id, e.lease.epoch);
+    if let (Some(a), Some(lease_id)) = (e.attempt.as_mut(), lease) {
+        a.end = Some(End { op, lease_id, lease_epoch: epoch, values });
+    }
+}
+
+/// Makes the execution terminal and sets the instant of its purge.
+pub(super) fn finish(change: &mut Change, outcome: TerminalOutcome, now: Instant) {
+    let e = &mut change.after;
+    let attempt = if e.total_attempts > 0 { AttemptState::Terminal } else { e.vector.attempt };
+    let vector = Vector {
+        lifecycle: Lifecycle::Terminal,
+        ownership: Ownership::Unowned,
+        eligibility: Eligibility::NotApplicable,
+        blocking: Blocking::None,
+        outcome,
+        attempt,
+    };
+    e.completed_at = Some(now);
+    e.purge_at = match e.place.retention_ms {
+        Some(ms) if ms >= 0 => Some(now.plus(ms.saturating_mul(MS))),
+        _ => None,
+    };
+    e.delay_until = None;
+    e.blocking_detail = None;
+    e.recheck_at = None;
+    e.blocked_by_policy = None;
+    release(e);
+    change.enter(vector, now);
+}
+
+/// The completion event of an execution that has just ended; `released` if its lease ended with it.
+pub(super) fn completion(before: &Execution, after: &Execution, released: Option<&str>) -> Event {
+    let code = match after.vector.outcome {
+        TerminalOutcome::Success => Code::CompletionSuccess,
+        TerminalOutcome::Cancelled => Code::CompletionCancelled,
+        TerminalOutcome::Expired => Code::CompletionExpired,
+        TerminalOutcome::Skipped => Code::CompletionSkipped,
+        TerminalOutcome::Failed | TerminalOutcome::None => Code::CompletionFailed,
+    };
+    let mut details = serde_json::Map::new();
+    let mut put = |key: &str, value: Option<serde_json::Value>| {
+        if let Some(value) = value {
+            details.insert(key.to_owned(), value);
+        }
+    };
+    if after.vector.outcome != TerminalOutcome::Success {
+        put("failure_reason", after.failure_reason.clone().map(Into::into));
+        put("failure_category", after.failure_category.clone().map(Into::into));
+        put("cancellation_reason", after.cancellation_reason.clone().map(Into::into));
+        put("source", after.cancelled_by.clone().map(Into::into));
+    }
+    put("replay_count", (after.replays > 0).then(|| after.replays.into()));
+    let details = (!details.is_empty()).then_some(serde_json::Value::Object(details));
+    let mut event = match released {
+        Some(reason) => Event::lease(before, code, Some(reason)),
+        None => Event::plain(code, None),
+    };
+    event.released = released.is_some();
+    event.details = details;
+    event
+}
+
+/// A runnable vector.
+pub(super) fn runnable(eligibility: Eligibility, blocking: Blocking, attempt: AttemptState) -> Vector {
+    Vector {
+        lifecycle: Lifecycle::Runnable,
+        ownership: Ownership::Unowned,
+        eligibility,
+        blocking,
+        outcome: TerminalOutcome::None,
+        attempt,
+    }
+}
+
+/// The attempt's record is not final.
+fn open(a: &Attempt) -> bool {
+    matches!(a.record, AttemptRecord::Started | AttemptRecord::Suspended)
+}

@@ -1,0 +1,55 @@
+//! Pauses by the worker: delay T16/T16a, wait for children T17/T17a.
+
+use serde_json::json;
+
+use crate::model::event::{Code, Event};
+use crate::model::execution::Execution;
+use crate::model::time::Instant;
+use crate::model::words::*;
+
+use super::{Change, pause_attempt, release, remember, runnable};
+
+/// T16, or T16a when `until` is not in the future.
+pub fn delay(before: Execution, until: Instant, now: Instant) -> Change {
+    let later = until > now;
+    let outcome = if later { "delayed" } else { "ready" };
+    let values = json!({ "outcome": outcome, "delay_until": until.0 });
+    let mut change = step_back(before, EndOp::Delay, "worker_delay", values, now);
+    let vector = if later {
+        change.after.delay_until = Some(until);
+        change.after.blocking_detail = Some(format!("delayed until {}", until.iso()));
+        runnable(Eligibility::UntilTime, Blocking::Delay, AttemptState::Interrupted)
+    } else {
+        runnable(Eligibility::Now, Blocking::Worker, AttemptState::Interrupted)
+    };
+    change.enter(vector, now);
+    change
+}
+
+/// T17 with open dependencies, T17a with none.
+pub fn wait_children(before: Execution, open: i32, now: Instant) -> Change {
+    let outcome = if open > 0 { "waiting" } else { "ready" };
+    let values = json!({ "outcome": outcome, "open_dependencies": open });
+    let mut change = step_back(before, EndOp::WaitChildren, "waiting_children", values, now);
+    let vector = if open > 0 {
+        change.after.blocking_detail = Some(format!("{open} dependencies unsatisfied"));
+        runnable(Eligibility::Dependencies, Blocking::Children, AttemptState::Interrupted)
+    } else {
+        runnable(Eligibility::Now, Blocking::Worker, AttemptState::Interrupted)
+    };
+    change.enter(vector, now);
+    change
+}
+
+/// The holder gives the lease back and keeps the attempt.
+fn step_back(before: Execution, op: EndOp, reason: &str, values: serde_json::Value, now: Instant) -> Change {
+    let event = Event::lease(&before, Code::LeaseReleased, Some(reason));
+    let mut change = Change::of(before, now);
+    let e = &mut change.after;
+    pause_attempt(e, reason, now);
+    remember(e, op, Some(values));
+    release(e);
+    e.delay_until = None;
+    e.blocking_detail = None;
+    change.announce(event)
+}

@@ -1,0 +1,18 @@
+//! Postgres made safe: statements, shared memory, commit hooks, waiting. Nothing of the engine is known here.
+//!
+//! All `unsafe` of the crate lives in this folder, in `bg/` and in `error/raise.rs`.
+
+pub mod array;
+pub mod background;
+pub mod clock;
+pub mod jsonb;
+pub mod mark;
+pub mod plan;
+pub mod process;
+pub mod session;
+pub mod shared;
+pub mod spi;
+pub mod sql;
+pub mod subxact;
+pub mod waiter;
+pub mod xact;

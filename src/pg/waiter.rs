@@ -1,0 +1,136 @@
+//! Sessions that wait for work, in shared memory: a commit wakes one of them for every new item.
+//!
+//! A session announces what it waits for *before* it looks, so no commit falls between look and sleep. A woken
+//! session that finds nothing it can take passes the wake-up on to one that has not looked since.
+
+use pgrx::lwlock::PgLwLock;
+use pgrx::pg_sys;
+use pgrx::shmem::PGRXSharedMemory;
+
+const SLOTS: usize = 2048;
+/// Lanes a waiter names; one that waits for more is woken for any.
+const LANES: usize = 4;
+
+#[derive(Clone, Copy)]
+struct Slot {
+    database: u32,
+    lanes: [i32; LANES],
+    any: bool,
+    looked: u64,
+    signalled: bool,
+}
+
+const FREE: Slot = Slot { database: 0, lanes: [0; LANES], any: false, looked: 0, signalled: false };
+
+/// All waiters of the server, by process number.
+pub struct Waiters {
+    serial: u64,
+    count: usize,
+    slots: [Slot; SLOTS],
+}
+
+impl Default for Waiters {
+    fn default() -> Self {
+        Waiters { serial: 0, count: 0, slots: [FREE; SLOTS] }
+    }
+}
+
+// SAFETY: plain numbers in a fixed array, no pointers.
+unsafe impl PGRXSharedMemory for Waiters {}
+
+// SAFETY: the name is used once in this library.
+pub(super) static WAITERS: PgLwLock<Waiters> = unsafe { PgLwLock::new(c"ff_engine waiters") };
+
+/// Keeps the session registered while it lives.
+pub struct Registration {
+    slot: Option<usize>,
+    lanes: Vec<i32>,
+    serial: u64,
+}
+
+impl Registration {
+    /// Announces that this session waits for work of these lanes; an empty list means any lane.
+    pub fn new(lanes: &[i32]) -> Registration {
+        let slot = super::shared::preloaded().then(super::process::number).filter(|n| *n < SLOTS);
+        if let Some(slot) = slot {
+            super::process::at_exit(forget);
+            let mut waiters = WAITERS.exclusive();
+            if let Some(s) = waiters.slots.get_mut(slot) {
+                *s = FREE;
+                s.any = lanes.is_empty() || lanes.len() > LANES;
+                s.lanes.iter_mut().zip(lanes).for_each(|(to, from)| *to = *from);
+                // SAFETY: set once when the backend connected.
+                s.database = u32::from(unsafe { pg_sys::MyDatabaseId });
+                waiters.count += 1;
+            }
+        }
+        Registration { slot, lanes: lanes.to_vec(), serial: 0 }
+    }
+
+    /// Whether commits will wake the session; otherwise it has to look by itself.
+    pub fn is_known(&self) -> bool {
+        self.slot.is_some()
+    }
+
+    /// Call before every look: from now on a commit wakes the session again.
+    pub fn look(&mut self) {
+        let Some(slot) = self.slot else { return };
+        let mut waiters = WAITERS.exclusive();
+        self.serial = waiters.serial;
+        if let Some(s) = waiters.slots.get_mut(slot) {
+            s.looked = self.serial;
+            s.signalled = false;
+        }
+    }
+
+    /// The look found nothing for this session: whoever has not looked since may be luckier.
+    pub fn pass_on(&self) {
+        if self.slot.is_some() {
+            let lanes: &[i32] = &self.lanes;
+            wake(lanes, 1, Some(self.serial));
+        }
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        if self.slot.is_some() {
+            forget();
+        }
+    }
+}
+
+/// Frees this session's slot.
+fn forget() {
+    let mut waiters = WAITERS.exclusive();
+    if let Some(s) = waiters.slots.get_mut(super::process::number()).filter(|s| s.database != 0) {
+        *s = FREE;
+        waiters.count = waiters.count.saturating_sub(1);
+    }
+}
+
+/// Wakes up to `items` sessions that wait for one of these lanes (any lane for an empty list) and have not been
+/// woken since they last looked; with `before`, only those whose last look is older.
+pub(super) fn wake(lanes: &[i32], items: usize, before: Option<u64>) {
+    // SAFETY: set once when the backend connected.
+    let database = u32::from(unsafe { pg_sys::MyDatabaseId });
+    if WAITERS.share().count == 0 {
+        return;
+    }
+    let mut waiters = WAITERS.exclusive();
+    if before.is_none() {
+        waiters.serial += 1;
+    }
+    let mut left = items;
+    for (number, s) in waiters.slots.iter_mut().enumerate() {
+        if left == 0 {
+            break;
+        }
+        let wanted = s.any || lanes.is_empty() || s.lanes.iter().any(|l| lanes.contains(l));
+        if s.database == database && wanted && !s.signalled && before.is_none_or(|b| s.looked < b) {
+            s.signalled = true;
+            super::process::set_latch(number);
+            left -= 1;
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! What a transaction owes the others when it ends: marks lowered, waiters and the background worker woken.
+
+use std::cell::RefCell;
+
+use pgrx::pg_sys;
+
+use super::background;
+use super::mark::{self, Place, Queue};
+use super::waiter;
+
+/// Debts of the running transaction.
+#[derive(Default)]
+struct Pending {
+    /// Entries put into queues.
+    appeared: Vec<(Queue, Place)>,
+    /// Entries taken out of queues, which come back if the transaction aborts.
+    taken: Vec<(Queue, Place)>,
+    /// Items that became ready, per lane.
+    ready: Vec<(i32, usize)>,
+    /// The earliest instant at which something falls due.
+    due: Option<i64>,
+    /// The extension was created.
+    poke: bool,
+}
+
+thread_local! {
+    static PENDING: RefCell<Pending> = RefCell::default();
+}
+
+/// Registers the callbacks; called once from `_PG_init`.
+pub fn init() {
+    // SAFETY: the callbacks live in this library, which is never unloaded.
+    unsafe {
+        pg_sys::RegisterXactCallback(Some(ended), std::ptr::null_mut());
+        pg_sys::RegisterSubXactCallback(Some(sub_ended), std::ptr::null_mut());
+    }
+}
+
+fn with(work: impl FnOnce(&mut Pending)) {
+    if super::shared::preloaded() {
+        PENDING.with_borrow_mut(work);
+    }
+}
+
+/// An entry was put into a queue of a lane.
+pub fn appeared(lane: i32, queue: Queue, place: Place) {
+    with(|p| {
+        match p.appeared.iter_mut().find(|(q, _)| *q == queue) {
+            Some((_, lowest)) => *lowest = place.min(*lowest),
+            None => p.appeared.push((queue, place)),
+        }
+        match p.ready.iter_mut().find(|(l, _)| *l == lane) {
+            Some((_, items)) => *items += 1,
+            None => p.ready.push((lane, 1)),
+        }
+    });
+}
+
+/// An entry was taken out of a queue.
+pub fn taken(queue: Queue, place: Place) {
+    with(|p| match p.taken.iter_mut().find(|(q, _)| *q == queue) {
+        Some((_, lowest)) => *lowest = place.min(*lowest),
+        None => p.taken.push((queue, place)),
+    });
+}
+
+/// A lane may hand out work again.
+pub fn reopened(lane: i32) {
+    with(|p| p.ready.push((lane, usize::MAX)));
+}
+
+/// Something falls due at this instant of the server's clock.
+pub fn due(at: i64) {
+    with(|p| p.due = Some(p.due.map_or(at, |earlier| earlier.min(at))));
+}
+
+/// The launcher should look for databases with the extension.
+pub fn poke() {
+    with(|p| p.poke = true);
+}
+
+#[pgrx::pg_guard]
+unsafe extern "C-unwind" fn ended(event: pg_sys::XactEvent::Type, _arg: *mut std::ffi::c_void) {
+    match event {
+        pg_sys::XactEvent::XACT_EVENT_COMMIT => committed(PENDING.take()),
+        pg_sys::XactEvent::XACT_EVENT_ABORT => {
+            give_back(&PENDING.take().taken);
+        }
+        // A prepared transaction is not visible yet; whoever ends it runs no callback of ours.
+        pg_sys::XactEvent::XACT_EVENT_PREPARE => drop(PENDING.take()),
+        _ => {}
+    }
+}
+
+#[pgrx::pg_guard]
+unsafe extern "C-unwind" fn sub_ended(
+    event: pg_sys::SubXactEvent::Type,
+    _mine: pg_sys::SubTransactionId,
+    _parent: pg_sys::SubTransactionId,
+    _arg: *mut std::ffi::c_void,
+) {
+    if event == pg_sys::SubXactEvent::SUBXACT_EVENT_ABORT_SUB {
+        // What was taken before the savepoint is lowered too: a mark that is too low costs time, not work.
+        PENDING.with_borrow(|p| give_back(&p.taken));
+    }
+}
+
+fn give_back(taken: &[(Queue, Place)]) {
+    for (queue, place) in taken {
+        mark::lower(*queue, *place);
+    }
+}
+
+/// Nothing here may raise: the transaction has committed.
+fn committed(pending: Pending) {
+    for (queue, place) in &pending.appeared {
+        mark::lower(*queue, *place);
+    }
+    for (lane, items) in &pending.ready {
+        waiter::wake(&[*lane], *items, None);
+    }
+    if let Some(at) = pending.due {
+        background::due(at);
+    }
+    if pending.poke {
+        background::poke();
+    }
+}

@@ -1,0 +1,83 @@
+//! `ff_engine.event`: append; reading is SQL in `sql/`.
+
+use pgrx::pg_sys::BuiltinOid::*;
+
+use crate::model::event::Event;
+use crate::model::execution::Execution;
+use crate::model::time::Instant;
+use crate::pg::jsonb::Jsonb;
+use crate::pg::spi::{Arg, Db};
+use crate::pg::sql::Write;
+
+use super::execution::carried;
+
+static APPEND: Write<16> = Write::insert(
+    "ff_engine.event",
+    [
+        ("occurred_at", TIMESTAMPTZOID),
+        ("execution_id", UUIDOID),
+        ("flow_id", UUIDOID),
+        ("attempt_id", UUIDOID),
+        ("lease_id", UUIDOID),
+        ("lease_epoch", INT8OID),
+        ("lane_id", INT4OID),
+        ("namespace_id", INT4OID),
+        ("claimer_id", INT4OID),
+        ("attempt_index", INT4OID),
+        ("partition_key", INT2OID),
+        ("code", INT2OID),
+        ("released", BOOLOID),
+        ("reason", TEXTOID),
+        ("tags", JSONBOID),
+        ("details", JSONBOID),
+    ],
+    "",
+);
+
+/// Appends what transitions announce, in order.
+pub fn append(db: &Db, now: Instant, events: &[(&Execution, &Event)]) {
+    let rows: Vec<[Arg; 16]> = events
+        .iter()
+        .map(|(e, event)| {
+            [
+                now.0.into(),
+                e.place.id.into(),
+                e.place.flow.into(),
+                e.attempt.as_ref().map(|a| a.id).into(),
+                event.lease_id.into(),
+                event.lease_epoch.into(),
+                e.place.lane.into(),
+                e.place.namespace.into(),
+                event.claimer.into(),
+                e.attempt_index().into(),
+                e.place.partition.into(),
+                (event.code as i16).into(),
+                event.released.into(),
+                event.reason.as_deref().into(),
+                carried(&e.tags),
+                event.details.as_ref().map(Jsonb::from_json).as_ref().into(),
+            ]
+        })
+        .collect();
+    APPEND.run(db, &rows);
+}
+
+/// Appends an event about a lane or a worker.
+pub fn append_global(db: &Db, now: Instant, lane: Option<i32>, namespace: Option<i32>, event: &Event) {
+    let mut row = [Arg::NULL; 16];
+    let filled: [(usize, Arg); 7] = [
+        (0, now.0.into()),
+        (6, lane.into()),
+        (7, namespace.into()),
+        (11, (event.code as i16).into()),
+        (12, event.released.into()),
+        (13, event.reason.as_deref().into()),
+        (15, event.details.as_ref().map(Jsonb::from_json).as_ref().into()),
+    ];
+    for (i, arg) in filled {
+        if let Some(slot) = row.get_mut(i) {
+            *slot = arg;
+        }
+    }
+    APPEND.run(db, &[row]);
+}

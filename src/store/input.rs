@@ -1,0 +1,55 @@
+//! `ff_engine.execution_input`: payload and policy, written once.
+
+use pgrx::pg_sys::BuiltinOid::*;
+use uuid::Uuid;
+
+use crate::pg::array;
+use crate::pg::jsonb::Jsonb;
+use crate::pg::spi::{Arg, Db, Stmt};
+use crate::pg::sql::Write;
+
+static INSERT: Write<4> = Write::insert(
+    "ff_engine.execution_input",
+    [("execution_id", UUIDOID), ("payload", BYTEAOID), ("payload_encoding", TEXTOID), ("policy", JSONBOID)],
+    "",
+);
+
+static POLICIES: Stmt<1> = Stmt::new(
+    c"SELECT i.execution_id, i.policy FROM ff_engine.execution_input AS i
+       WHERE i.execution_id = ANY ($1) AND i.policy IS NOT NULL",
+    [UUIDARRAYOID],
+);
+
+/// What a caller handed in.
+pub struct Input<'a> {
+    /// Whose.
+    pub id: Uuid,
+    /// Payload, byte for byte.
+    pub payload: Option<&'a [u8]>,
+    /// Its label.
+    pub encoding: Option<&'a str>,
+    /// Normalised policy, none when all defaults.
+    pub policy: Option<&'a serde_json::Value>,
+}
+
+/// Stores inputs.
+pub fn insert(db: &Db, inputs: &[Input]) {
+    let rows: Vec<[Arg; 4]> = inputs
+        .iter()
+        .map(|i| {
+            [
+                i.id.into(),
+                i.payload.into(),
+                i.encoding.into(),
+                i.policy.map(Jsonb::from_json).as_ref().into(),
+            ]
+        })
+        .collect();
+    INSERT.run(db, &rows);
+}
+
+/// The policies of those executions that have one.
+pub fn policies(db: &Db, ids: &[Uuid]) -> Vec<(Uuid, Jsonb)> {
+    let rows = POLICIES.run(db, [array::uuids(ids.iter().copied())]);
+    rows.iter().map(|r| (r.get(1), r.get(2))).collect()
+}

@@ -1,0 +1,29 @@
+//! Statements: SQL text, arguments and decoded rows, one file per table. No decision is made here.
+//!
+//! Lock order of the whole engine (G4), taken by `ops` in this order and ascending inside a kind:
+//! lane names, idempotency keys, worker registration, flow, execution, its attempt, suspension, waitpoint
+//! and edge rows, budgets, quotas, then events. Execution rows taken by claims and reconcilers are taken
+//! with SKIP LOCKED and so stand outside it.
+#![forbid(unsafe_code)]
+
+/// A statement text put together from literals at compile time.
+macro_rules! sql {
+    ($($part:expr),+ $(,)?) => {
+        match std::ffi::CStr::from_bytes_with_nul(concat!($($part,)+ "\0").as_bytes()) {
+            Ok(text) => text,
+            Err(_) => c"",
+        }
+    };
+}
+
+pub mod attempt;
+pub mod claimer;
+pub mod event;
+pub mod execution;
+pub mod idempotency;
+pub mod input;
+pub mod installation;
+pub mod lane;
+pub mod queue;
+pub mod ready;
+pub mod timer;

@@ -1,0 +1,223 @@
+//! `ff_engine.ready`: what a claim may hand out, in claim order.
+
+use pgrx::pg_sys::BuiltinOid::*;
+use uuid::Uuid;
+
+use crate::model::due::{Position, Ready};
+use crate::model::execution::Execution;
+use crate::model::time::Instant;
+use crate::pg::array;
+use crate::pg::jsonb::Jsonb;
+use crate::pg::spi::{Arg, Db, Rows, Stmt};
+use crate::pg::sql::Write;
+
+use super::execution::{columns, decode_from};
+
+static INSERT: Write<5> = Write::insert(
+    "ff_engine.ready",
+    [
+        ("queue_id", INT4OID),
+        ("rank", INT2OID),
+        ("created_at", TIMESTAMPTZOID),
+        ("execution_id", UUIDOID),
+        ("reclaim", BOOLOID),
+    ],
+    "",
+);
+
+static DELETE: Write<4> = Write::delete(
+    "ff_engine.ready",
+    [("queue_id", INT4OID), ("rank", INT2OID), ("created_at", TIMESTAMPTZOID), ("execution_id", UUIDOID)],
+);
+
+/// What a claim needs of a candidate, beside its state.
+macro_rules! candidate {
+    () => {
+        concat!(columns!(), ", e.kind, i.payload, i.payload_encoding, i.policy")
+    };
+}
+
+/// A candidate as its row stands under the lock, whatever the queue said before.
+macro_rules! claimable {
+    ($reclaim:literal, $now:literal, $low:literal, $high:literal) => {
+        concat!(
+            "e.grant_id IS NULL AND (e.lifecycle_phase = 'r' AND e.eligibility_state IN ('e', 'r') OR ",
+            $reclaim,
+            " AND e.lifecycle_phase = 'a' AND e.ownership_state IN ('e', 'r')) \
+             AND (e.execution_deadline IS NULL OR e.execution_deadline > ",
+            $now,
+            ") AND e.partition_key BETWEEN ",
+            $low,
+            " AND ",
+            $high
+        )
+    };
+}
+
+static TAKE: Stmt<9> = Stmt::new(
+    sql!(
+        "SELECT ",
+        candidate!(),
+        " FROM ff_engine.ready AS r \
+           JOIN ff_engine.execution AS e ON e.execution_id = r.execution_id \
+           LEFT JOIN ff_engine.execution_input AS i ON i.execution_id = r.execution_id \
+          WHERE r.queue_id = $1 AND (r.rank, r.created_at, r.execution_id) >= ($2, $3, $4) AND ",
+        claimable!("$5", "$6", "$7", "$8"),
+        " ORDER BY r.rank, r.created_at, r.execution_id LIMIT $9 FOR UPDATE OF e SKIP LOCKED"
+    ),
+    [INT4OID, INT2OID, TIMESTAMPTZOID, UUIDOID, BOOLOID, TIMESTAMPTZOID, INT2OID, INT2OID, INT8OID],
+);
+
+/// The heads of several queues merged in claim order, after a position, without locks.
+static HEADS: Stmt<9> = Stmt::new(
+    sql!(
+        "SELECT h.rank, h.created_at, h.execution_id \
+           FROM unnest($1) AS q (queue_id) \
+          CROSS JOIN LATERAL (\
+            SELECT r.rank, r.created_at, r.execution_id FROM ff_engine.ready AS r \
+              JOIN ff_engine.execution AS e ON e.execution_id = r.execution_id \
+             WHERE r.queue_id = q.queue_id AND (r.rank, r.created_at, r.execution_id) > ($2, $3, $4) AND ",
+        claimable!("$5", "$6", "$7", "$8"),
+        "    ORDER BY r.rank, r.created_at, r.execution_id LIMIT $9) AS h \
+          ORDER BY h.rank, h.created_at, h.execution_id LIMIT $9"
+    ),
+    [INT4ARRAYOID, INT2OID, TIMESTAMPTZOID, UUIDOID, BOOLOID, TIMESTAMPTZOID, INT2OID, INT2OID, INT8OID],
+);
+
+static TAKE_THESE: Stmt<6> = Stmt::new(
+    sql!(
+        "SELECT ",
+        candidate!(),
+        " FROM ff_engine.execution AS e \
+           LEFT JOIN ff_engine.execution_input AS i ON i.execution_id = e.execution_id \
+          WHERE e.execution_id = ANY ($1) AND ",
+        claimable!("$2", "$3", "$4", "$5"),
+        " ORDER BY e.priority DESC, e.created_at, e.execution_id LIMIT $6 FOR UPDATE OF e SKIP LOCKED"
+    ),
+    [UUIDARRAYOID, BOOLOID, TIMESTAMPTZOID, INT2OID, INT2OID, INT8OID],
+);
+
+/// A locked candidate with all that a worker needs.
+pub struct Candidate {
+    /// State.
+    pub execution: Execution,
+    /// Its kind.
+    pub kind: String,
+    /// Its payload.
+    pub payload: Option<Vec<u8>>,
+    /// Label of the payload.
+    pub encoding: Option<String>,
+    /// Stored policy, none when all defaults.
+    pub policy: Option<Jsonb>,
+}
+
+/// What a claim accepts.
+#[derive(Clone, Copy)]
+pub struct Wanted {
+    /// Lost leases too.
+    pub reclaim: bool,
+    /// The clock; work past its deadline is not handed out.
+    pub now: Instant,
+    /// Lowest partition.
+    pub low: i16,
+    /// Highest partition.
+    pub high: i16,
+    /// At most so many.
+    pub limit: i64,
+}
+
+/// The position before every other.
+pub const HEAD: Position = Position { rank: i16::MIN, created_at: Instant(i64::MIN), id: Uuid::nil() };
+
+fn decode(rows: &Rows) -> Vec<Candidate> {
+    rows.iter()
+        .map(|row| {
+            let mut c = row.cursor();
+            Candidate {
+                execution: decode_from(&mut c),
+                kind: c.next(),
+                payload: c.next(),
+                encoding: c.next(),
+                policy: c.next(),
+            }
+        })
+        .collect()
+}
+
+/// Locks candidates of one queue from a position on, in claim order, leaving out what others hold.
+pub fn take(db: &Db, queue: i32, from: Position, w: Wanted) -> Vec<Candidate> {
+    decode(&TAKE.run(
+        db,
+        [
+            queue.into(),
+            from.rank.into(),
+            from.created_at.0.into(),
+            from.id.into(),
+            w.reclaim.into(),
+            w.now.0.into(),
+            w.low.into(),
+            w.high.into(),
+            w.limit.into(),
+        ],
+    ))
+}
+
+/// Positions of the first candidates of several queues after `after`, in claim order.
+pub fn heads(db: &Db, queues: &[i32], after: Position, w: Wanted) -> Vec<Position> {
+    let rows = HEADS.run(
+        db,
+        [
+            array::ints(queues.iter().copied()),
+            after.rank.into(),
+            after.created_at.0.into(),
+            after.id.into(),
+            w.reclaim.into(),
+            w.now.0.into(),
+            w.low.into(),
+            w.high.into(),
+            w.limit.into(),
+        ],
+    );
+    rows.iter()
+        .map(|r| Position { rank: r.get(1), created_at: Instant(r.get(2)), id: r.get(3) })
+        .collect()
+}
+
+/// Locks those of the named executions that are still claimable and free.
+pub fn take_these(db: &Db, ids: impl Iterator<Item = Uuid>, w: Wanted) -> Vec<Candidate> {
+    decode(&TAKE_THESE.run(
+        db,
+        [
+            array::uuids(ids),
+            w.reclaim.into(),
+            w.now.0.into(),
+            w.low.into(),
+            w.high.into(),
+            w.limit.into(),
+        ],
+    ))
+}
+
+/// Puts entries into their queues.
+pub fn insert(db: &Db, entries: &[Ready]) {
+    let rows: Vec<[Arg; 5]> = entries
+        .iter()
+        .map(|r| {
+            let p = r.position;
+            [r.queue.into(), p.rank.into(), p.created_at.0.into(), p.id.into(), r.reclaim.into()]
+        })
+        .collect();
+    INSERT.run(db, &rows);
+}
+
+/// Takes entries out of their queues.
+pub fn delete(db: &Db, entries: &[Ready]) {
+    let rows: Vec<[Arg; 4]> = entries
+        .iter()
+        .map(|r| {
+            let p = r.position;
+            [r.queue.into(), p.rank.into(), p.created_at.0.into(), p.id.into()]
+        })
+        .collect();
+    DELETE.run(db, &rows);
+}
