@@ -30,6 +30,7 @@ lint: ## Check format, clippy and shell scripts
 	@scripts/lint.sh
 
 unit: ## Unit tests, without a server
+	@scripts/install-tools.sh
 	@cargo test --lib
 
 it: ## Black-box tests; T=part of a name runs some of them

@@ -4,6 +4,7 @@
 #   install-tools.sh         to build and run it
 #   install-tools.sh test    and to lint and test it
 #
+# PG=16 or PG=18 in the environment adds what fetching those needs.
 # What is there already is left alone, so running it again costs a fraction of a second.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -14,6 +15,9 @@ if [[ ${1:-} == test ]]; then
     packages+=(postgresql-15-cron python3-psycopg shellcheck)
     command -v node >/dev/null || packages+=(nodejs)
     command -v npm >/dev/null || packages+=(npm)
+fi
+if [[ ${PG:-15} != 15 ]]; then
+    packages+=(python3-pip)
 fi
 pg_driver_for_node=8.16.3
 cargo_pgrx=$(sed -n 's/^pgrx = "=\(.*\)"$/\1/p' Cargo.toml)
@@ -39,7 +43,7 @@ apt_install() {
     as_root mkdir -p "${no_cluster%/*}"
     as_root tee "$no_cluster" >/dev/null <<<'create_main_cluster = false'
     # shellcheck disable=SC2064 # the path is wanted now, the function's variable is gone at exit
-    trap "as_root rm -f $no_cluster" EXIT
+    trap "as_root rm -f $no_cluster; as_root rmdir --ignore-fail-on-non-empty ${no_cluster%/*}" EXIT
     as_root apt-get update -q
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@"
 }

