@@ -1,0 +1,1 @@
+"""One module per burden or latency that the plain side-by-side rounds cannot show."""

@@ -1,0 +1,1 @@
+SELECT outcome FROM ff_create_execution('inbox', 'job', :payload);

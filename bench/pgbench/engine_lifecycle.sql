@@ -1,0 +1,3 @@
+SELECT outcome FROM ff_create_execution(:lane, 'job', :payload);
+SELECT handle, payload FROM ff_claim(:lane, 'w:' || :client_id::text) \gset
+SELECT outcome FROM ff_complete(:handle);

@@ -1,0 +1,2 @@
+SELECT handle, payload FROM ff_claim(:lane, 'w:' || :client_id::text) \gset
+SELECT outcome FROM ff_complete(:handle);

@@ -1,0 +1,1 @@
+INSERT INTO floor_payload (payload) VALUES (:payload);

@@ -1,0 +1,1 @@
+INSERT INTO job (lane, payload) VALUES ('inbox', :payload);
