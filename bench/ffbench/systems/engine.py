@@ -11,6 +11,7 @@ from ..server import Server
 DATABASE = "ffbench_engine"
 LANE = "bench"
 BATCH = 1000
+CREATE_MANY = "SELECT count(*) FROM ff_create_many(%s, 'job', array_fill(%s::bytea, ARRAY[%s::int]))"
 
 
 def install(server: Server, plan: Plan, database: str = DATABASE):
@@ -32,8 +33,7 @@ def fill(server: Server, database: str, lane: str, backlog: int, payload: str | 
     with server.connect(database) as connection:
         for size in [BATCH] * (missing // BATCH) + [missing % BATCH]:
             if size > 0:
-                connection.execute("SELECT count(*) FROM ff_create_many(%s, 'job', array_fill(%s::bytea, ARRAY[%s::int]))",
-                                   [lane, payload, size])
+                connection.execute(CREATE_MANY, [lane, payload, size])
     server.vacuum(database)
 
 

@@ -29,7 +29,8 @@ def _install_package(folder: Path):
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("package.json", "drain.mjs"):
         shutil.copy(SOURCE / name, folder / name)
-    done = subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--silent"], cwd=folder, capture_output=True, text=True)
+    done = subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--silent"],
+                          cwd=folder, capture_output=True, text=True)
     if done.returncode:
         raise Unavailable(f"npm install failed: {done.stderr.strip()[-200:]}")
 
@@ -65,7 +66,6 @@ def _drain(server: Server, plan: Plan, mode: str) -> Sample:
 
 def cells(server: Server, plan: Plan) -> list[Cell]:
     fill = partial(_fill, server, plan.graphile_jobs)
-    return [
-        Cell("graphile-worker", "claim+complete", plan.connections, partial(_drain, server, plan, "default"), fill),
-        Cell("graphile-worker batched", "claim+complete", plan.connections, partial(_drain, server, plan, "batched"), fill),
-    ]
+    modes = {"graphile-worker": "default", "graphile-worker batched": "batched"}
+    return [Cell(name, "claim+complete", plan.connections, partial(_drain, server, plan, mode), fill)
+            for name, mode in modes.items()]
