@@ -1,1 +1,34 @@
 //! Black-box tests: every file is a topic, every test a behaviour seen through SQL.
+//!
+//! They talk to the server of the `PG*` environment, or to a private cluster of their own, and
+//! to further private clusters where a scenario needs one (`scripts/cluster.sh`).
+
+mod architecture;
+mod background;
+mod bad_input;
+mod claim;
+mod complete_and_claim;
+mod coverage;
+mod create;
+mod errors;
+mod event_cursor;
+mod event_log;
+mod fence;
+mod finish;
+mod idempotency;
+mod identity;
+mod isolation;
+mod lanes;
+mod lease;
+mod pause;
+mod plans;
+mod policy;
+mod random_walk;
+mod reads;
+mod reconcilers;
+mod retry;
+mod state_vector;
+mod support;
+mod timeouts;
+mod torture;
+mod wait;

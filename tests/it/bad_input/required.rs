@@ -1,0 +1,161 @@
+//! NULL where a value is needed, text that is empty, too long or not text (§10.2 G8).
+
+use super::Inhabited;
+
+/// A call with every argument that has no default, as (function, arguments in order).
+const REQUIRED: [(&str, &[&str]); 20] = [
+    ("ff_create_execution", &["'L'", "'k'"]),
+    ("ff_create_executions", &["'[]'"]),
+    ("ff_create_many", &["'L'", "'k'", "'{}'"]),
+    ("ff_claim", &["'L'", "'w'"]),
+    ("ff_recover_leases", &["'w'", "'w-1'"]),
+    ("ff_complete_and_claim", &["$1"]),
+    ("ff_complete_many_and_claim", &["ARRAY[$1]"]),
+    ("ff_handle_info", &["$1"]),
+    ("ff_renew", &["$1"]),
+    ("ff_renew_many", &["ARRAY[$1]"]),
+    ("ff_progress", &["$1"]),
+    ("ff_delay", &["$1", "ff_server_time()"]),
+    ("ff_complete", &["$1"]),
+    ("ff_complete_many", &["ARRAY[$1]"]),
+    ("ff_fail", &["$1", "'x'"]),
+    ("ff_cancel", &["$1", "'x'"]),
+    ("ff_set_lane", &["'L'"]),
+    ("ff_await_executions", &["'{}'"]),
+    (
+        "ff_parse_execution_id",
+        &["'{fp:1}:00000000-0000-0000-0000-000000000000'"],
+    ),
+    ("ff_read_events", &["'now'"]),
+];
+
+#[test]
+fn a_missing_required_argument_is_refused() {
+    let mut inhabited = Inhabited::new();
+    let mut calls = Vec::new();
+    for (function, arguments) in REQUIRED {
+        for absent in 0..arguments.len() {
+            let mut arguments = arguments.to_vec();
+            arguments[absent] = "NULL";
+            let code = if arguments[absent] == "NULL" && function == "ff_read_events" {
+                "FF132"
+            } else {
+                "FF101"
+            };
+            calls.push((
+                code,
+                format!("SELECT * FROM {function}({})", arguments.join(", ")),
+            ));
+        }
+    }
+    // A NULL lane, handle or cursor breaks the rule of its own kind as well as being absent.
+    let before = inhabited.world.contents();
+    for (code, call) in calls {
+        let handle = inhabited.held.handle.clone();
+        let parameters: &[&(dyn postgres::types::ToSql + Sync)] =
+            if call.contains("$1") { &[&handle] } else { &[] };
+        let failure = inhabited.world.failure(&call, parameters);
+        let kinds = ["FF101", "FF133", "FF129", "FF132"];
+        assert!(
+            failure.sqlstate == code || kinds.contains(&failure.sqlstate.as_str()),
+            "{call}: {failure:?}"
+        );
+    }
+    assert_eq!(inhabited.world.contents(), before);
+}
+
+#[test]
+fn names_are_one_to_256_bytes_without_control_characters() {
+    let mut inhabited = Inhabited::new();
+    let mut calls = Vec::new();
+    for text in [
+        "''".to_string(),
+        "repeat('x', 257)".into(),
+        "repeat('é', 129)".into(),
+        r"E'a\nb'".into(),
+        r"E'a\x7fb'".into(),
+        r"E'\u0085'".into(),
+    ] {
+        for call in [
+            format!("SELECT * FROM ff_create_execution('L', {text})"),
+            format!("SELECT * FROM ff_create_execution('L', 'k', namespace => {text})"),
+            format!("SELECT * FROM ff_create_execution('L', 'k', creator => {text})"),
+            format!("SELECT * FROM ff_create_execution('L', 'k', idempotency_key => {text})"),
+            format!("SELECT * FROM ff_create_many('L', {text}, '{{NULL}}')"),
+            format!("SELECT * FROM ff_create_many('L', 'k', '{{NULL}}', namespace => {text})"),
+            format!(
+                "SELECT * FROM ff_create_many('L', 'k', '{{NULL}}', idempotency_keys => ARRAY[{text}])"
+            ),
+            format!(
+                "SELECT * FROM ff_create_executions(jsonb_build_array(jsonb_build_object('lane', 'L', 'kind', {text})))"
+            ),
+            format!("SELECT * FROM ff_claim('L', {text})"),
+            format!("SELECT * FROM ff_claim('L', 'w', {text})"),
+            format!("SELECT * FROM ff_claim('L', 'w', namespace => {text})"),
+            format!("SELECT * FROM ff_recover_leases({text}, 'w-1')"),
+            format!("SELECT * FROM ff_recover_leases('w', {text})"),
+            format!("SELECT * FROM ff_complete_and_claim($1, worker => {text})"),
+            format!("SELECT * FROM ff_complete_and_claim($1, worker_instance => {text})"),
+            format!("SELECT * FROM ff_complete_and_claim($1, namespace => {text})"),
+            format!("CALL ff_wait_for_work('L', '1 s', namespace => {text})"),
+        ] {
+            calls.push(("FF101", call));
+        }
+    }
+    inhabited.refuses(&calls);
+}
+
+#[test]
+fn names_at_the_limit_are_accepted() {
+    let mut inhabited = Inhabited::new();
+    let name = "é".repeat(128);
+    let world = &mut inhabited.world;
+    world.one("SELECT * FROM ff_create_execution('M', $1, namespace => $1, creator => $1, idempotency_key => $1)", &[&name]);
+    world.one(
+        "SELECT * FROM ff_claim('M', $1, $1, namespace => $1)",
+        &[&name],
+    );
+    assert_eq!(
+        world
+            .rows("SELECT * FROM ff_recover_leases($1, $1, $1)", &[&name])
+            .len(),
+        1
+    );
+}
+
+#[test]
+fn reasons_of_a_cancellation_are_bounded() {
+    let mut inhabited = Inhabited::new();
+    let calls: Vec<_> = ["''", "repeat('x', 1025)", r"E'a\nb'", r"E'\x01'"]
+        .iter()
+        .map(|reason| ("FF101", format!("SELECT * FROM ff_cancel($1, {reason})")))
+        .collect();
+    inhabited.refuses(&calls);
+    let handle = inhabited.held.handle.clone();
+    inhabited
+        .world
+        .one("SELECT * FROM ff_cancel($1, repeat('x', 1024))", &[&handle]);
+}
+
+#[test]
+fn a_lane_breaking_its_rule_is_refused_everywhere() {
+    let mut inhabited = Inhabited::new();
+    let mut calls = Vec::new();
+    for lane in ["''", "repeat('x', 65)", "'é'", r"E'a\tb'"] {
+        for call in [
+            format!("SELECT * FROM ff_create_execution({lane}, 'k')"),
+            format!(
+                "SELECT * FROM ff_create_executions(jsonb_build_array(jsonb_build_object('lane', {lane}, 'kind', 'k')))"
+            ),
+            format!("SELECT * FROM ff_create_many({lane}, 'k', '{{NULL}}')"),
+            format!("SELECT * FROM ff_claim({lane}, 'w')"),
+            format!("SELECT * FROM ff_complete_and_claim($1, lane => {lane})"),
+            format!("SELECT * FROM ff_complete_many_and_claim(ARRAY[$1], lane => {lane})"),
+            format!("SELECT * FROM ff_set_lane({lane})"),
+            format!("CALL ff_wait_for_work({lane}, '1 s')"),
+        ] {
+            calls.push(("FF133", call));
+        }
+    }
+    inhabited.refuses(&calls);
+}

@@ -1,0 +1,185 @@
+//! Random sequences of operations on one clock: after every step the invariants hold, and the
+//! public state follows from the vector.
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use uuid::Uuid;
+
+use crate::support::pace::busy;
+use crate::support::world::assert_invariants;
+use crate::support::{Cells, Claim, World};
+
+const POLICIES: [&str; 5] = [
+    "",
+    r#"policy => '{"retry_policy":{"max_retries":2,"backoff":{"type":"fixed","delay_ms":500}}}'"#,
+    r#"policy => '{"max_reclaim_count":1,"retry_policy":{"max_retries":1,"backoff":{"type":"fixed","delay_ms":0}}}'"#,
+    r#"policy => '{"timeout_policy":{"attempt_timeout_ms":2000},"retry_policy":{"max_retries":1}}'"#,
+    r#"policy => '{"timeout_policy":{"execution_deadline_ms":20000,"attempt_timeout_ms":3000}}'"#,
+];
+
+struct Walk {
+    world: World,
+    random: StdRng,
+    claims: Vec<Claim>,
+    created: Vec<Uuid>,
+    path: Vec<String>,
+}
+
+impl Walk {
+    fn step(&mut self) {
+        let choice = self.random.random_range(0..100);
+        let w = &mut self.world;
+        let said = match choice {
+            0..20 => {
+                let policy = POLICIES[self.random.random_range(0..POLICIES.len())];
+                let delay = if self.random.random_bool(0.2) {
+                    "delay_until => ff_server_time() + interval '1 s'"
+                } else {
+                    ""
+                };
+                let arguments = [policy, delay]
+                    .into_iter()
+                    .filter(|a| !a.is_empty())
+                    .collect::<Vec<_>>()
+                    .join(", ");
+                self.created.push(w.create(&arguments));
+                format!("create {arguments}")
+            }
+            20..45 => {
+                let ttl = self.random.random_range(1..10);
+                let claims = w.claims(&format!("max_items => 2, lease_ttl => '{ttl} s'"));
+                let said = format!(
+                    "claim {:?}",
+                    claims.iter().map(|c| c.id).collect::<Vec<_>>()
+                );
+                self.claims.extend(claims);
+                said
+            }
+            45..60 => {
+                let by = self.random.random_range(1..3_000);
+                w.advance_ms(by);
+                format!("advance {by} ms")
+            }
+            60..68 => {
+                let name = [
+                    "lease_expiry",
+                    "delayed",
+                    "attempt_timeout",
+                    "execution_deadline",
+                    "idempotency",
+                ][self.random.random_range(0..5)];
+                let (_, _, errors, _) = w.reconcile(name, "");
+                assert_eq!(errors, 0, "{name} {:#?}", self.path);
+                format!("reconcile {name}")
+            }
+            68..70 => {
+                w.rows("SELECT * FROM ff_tick()", &[]);
+                "tick".into()
+            }
+            _ if self.claims.is_empty() => return,
+            _ => {
+                let n = self.random.random_range(0..self.claims.len());
+                let call = [
+                    "SELECT outcome FROM ff_complete($1, 'r')",
+                    "SELECT outcome FROM ff_fail($1, 'x')",
+                    "SELECT outcome FROM ff_fail($1, 'x', 'permanent')",
+                    "SELECT outcome FROM ff_cancel($1, 'x')",
+                    "SELECT outcome FROM ff_delay($1, ff_server_time() + interval '700 ms')",
+                    "SELECT outcome FROM ff_delay($1, ff_server_time())",
+                    "SELECT 'renewed' FROM ff_renew($1, '4 s')",
+                    "SELECT 'told' FROM ff_progress($1, 7, 'x')",
+                    "SELECT completion FROM ff_complete_and_claim($1, lease_ttl => '2 s')",
+                ][self.random.random_range(0..9)];
+                let handle = self.claims[n].handle.clone();
+                let said = match w.query(call, &[&handle]) {
+                    Ok(rows) => rows
+                        .iter()
+                        .map(|row| row.get::<_, String>(0))
+                        .collect::<Vec<_>>()
+                        .join(" "),
+                    Err(e) => {
+                        let refusal = crate::support::failure::Failure::of(&e).sqlstate;
+                        assert!(
+                            ["FF210", "FF401", "FF402"].contains(&refusal.as_str()),
+                            "{call}: {refusal}"
+                        );
+                        refusal
+                    }
+                };
+                let known = self.claims.len();
+                if known > 20 {
+                    self.claims.drain(..known - 20);
+                }
+                format!(
+                    "{call} on {}: {said}",
+                    self.claims[n.min(self.claims.len() - 1)].id
+                )
+            }
+        };
+        self.path.push(said);
+    }
+}
+
+#[test]
+fn random_walks_never_leave_the_legal_states() {
+    let _machine = busy();
+    for seed in 0..6 {
+        let mut walk = Walk {
+            world: World::new(),
+            random: StdRng::seed_from_u64(seed),
+            claims: Vec::new(),
+            created: Vec::new(),
+            path: vec![format!("seed {seed}")],
+        };
+        for _ in 0..150 {
+            walk.step();
+            let violations = walk.world.rows("SELECT * FROM ff_check_invariants()", &[]);
+            assert!(violations.is_empty(), "after {:#?}", walk.path);
+        }
+        let w = &mut walk.world;
+        for id in &walk.created {
+            let vector = w.vector(*id);
+            assert_eq!(w.state(*id), derived(&vector), "{vector}");
+        }
+        // Whatever happened, everything still comes to an end.
+        w.advance_ms(60_000);
+        w.rows("SELECT * FROM ff_tick()", &[]);
+        loop {
+            let claims = w.claims("max_items => 100, lease_ttl => '1 h'");
+            if claims.is_empty() {
+                break;
+            }
+            for claim in claims {
+                w.complete(&claim.handle, None);
+            }
+        }
+        let open: i64 = w
+            .one(
+                "SELECT coalesce(sum(executions), 0)::bigint AS n FROM ff_count_executions()
+              WHERE public_state NOT IN ('completed', 'failed', 'cancelled', 'expired')",
+                &[],
+            )
+            .big("n");
+        assert_eq!(open, 0, "stranded after {:#?}", walk.path);
+        assert_invariants(w);
+    }
+}
+
+/// §10.3.1, written here a second time on purpose.
+fn derived(vector: &str) -> &'static str {
+    let words: Vec<&str> = vector.split('/').collect();
+    match (words[0], words[2], words[4], words[5]) {
+        ("terminal", _, "success", _) => "completed",
+        ("terminal", _, "cancelled", _) => "cancelled",
+        ("terminal", _, "expired", _) => "expired",
+        ("terminal", _, "skipped", _) => "skipped",
+        ("terminal", ..) => "failed",
+        ("suspended", ..) => "suspended",
+        ("active", ..) => "active",
+        ("runnable", "not_eligible_until_time", ..) => "delayed",
+        ("runnable", "blocked_by_dependencies", ..) => "waiting_children",
+        ("runnable", "blocked_by_budget" | "blocked_by_quota", ..) => "rate_limited",
+        ("runnable", "eligible_now", _, "attempt_interrupted") => "resumable",
+        _ => "waiting",
+    }
+}

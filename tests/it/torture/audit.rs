@@ -1,0 +1,147 @@
+//! Comparing what the database holds with what the workers were told.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use uuid::Uuid;
+
+use super::worker::Journal;
+use crate::event_cursor::Chain;
+use crate::support::world::assert_invariants;
+use crate::support::{Cells, Session};
+
+/// Every acknowledged create, claim and end is there exactly once.
+pub fn check(session: &mut Session, journal: &Journal) {
+    assert!(
+        journal.created.len() > 50,
+        "the workers did something: {}",
+        journal.operations
+    );
+    assert!(
+        journal.completed.len() > 20,
+        "the workers finished something"
+    );
+    let states = all_states(session);
+    for id in &journal.created {
+        assert!(states.contains_key(id), "{id} was acknowledged and is gone");
+    }
+    let distinct: BTreeSet<_> = journal.created.iter().collect();
+    assert_eq!(
+        distinct.len(),
+        journal.created.len(),
+        "no id was given twice"
+    );
+    let claims: BTreeSet<_> = journal.claimed.iter().collect();
+    assert_eq!(
+        claims.len(),
+        journal.claimed.len(),
+        "no lease was given twice"
+    );
+
+    assert!(
+        journal.completed_twice.is_empty(),
+        "no execution was completed twice"
+    );
+    for (id, result) in &journal.completed {
+        assert_eq!(
+            states[id], "completed",
+            "{id} was acknowledged as completed"
+        );
+        assert_eq!(
+            session.result(*id),
+            Some(Some(result.clone())),
+            "{id} keeps its result"
+        );
+    }
+    for (id, state) in &journal.ended {
+        assert_eq!(&states[id], state, "{id} was acknowledged as {state}");
+    }
+    check_events(session, &states);
+    assert_invariants(session);
+}
+
+/// One completion event per ended execution, of its outcome, and none for another.
+fn check_events(session: &mut Session, states: &BTreeMap<Uuid, String>) {
+    let mut completions: BTreeMap<Uuid, Vec<String>> = BTreeMap::new();
+    let mut leases: BTreeMap<Uuid, i64> = BTreeMap::new();
+    for (_, word, execution) in Chain::from(session, "start", 10_000).read(session) {
+        let Some(id) = execution else { continue };
+        match word.split_once('.') {
+            Some(("completion", outcome)) => {
+                completions.entry(id).or_default().push(outcome.into())
+            }
+            Some(("lease", "acquired" | "reclaimed")) => *leases.entry(id).or_default() += 1,
+            _ => {}
+        }
+    }
+    for (id, state) in states {
+        let told = completions.get(id).map(Vec::as_slice).unwrap_or_default();
+        let outcome = if state == "completed" {
+            "success"
+        } else {
+            state
+        };
+        let ended = ["completed", "failed", "cancelled", "expired"].contains(&state.as_str());
+        let expected: &[&str] = if ended { &[outcome] } else { &[] };
+        assert_eq!(told, expected, "{id} is {state}");
+    }
+    let epochs = session.rows(
+        "SELECT execution_id, lease_epoch FROM ff_engine.execution WHERE lease_epoch > 0",
+        &[],
+    );
+    for row in epochs {
+        let id = row.uuid("execution_id");
+        assert_eq!(
+            leases.get(&id).copied().unwrap_or_default(),
+            row.big("lease_epoch"),
+            "leases of {id}"
+        );
+    }
+}
+
+fn all_states(session: &mut Session) -> BTreeMap<Uuid, String> {
+    let mut states = BTreeMap::new();
+    let mut after: Option<Uuid> = None;
+    loop {
+        let page = session.rows(
+            "SELECT * FROM ff_list_executions(after => $1, max_items => 1000)",
+            &[&after],
+        );
+        let Some(last) = page.last() else { break };
+        after = Some(last.uuid("execution_id"));
+        states.extend(
+            page.iter()
+                .map(|row| (row.uuid("execution_id"), row.text("public_state"))),
+        );
+    }
+    let counted: i64 = session.executions();
+    assert_eq!(
+        states.len() as i64,
+        counted,
+        "the counters agree with the listing"
+    );
+    let mut by_state: BTreeMap<&str, i64> = BTreeMap::new();
+    for state in states.values() {
+        *by_state.entry(state).or_default() += 1;
+    }
+    for (state, n) in by_state {
+        assert_eq!(
+            session.executions_in(state),
+            n,
+            "executions counted as {state}"
+        );
+    }
+    states
+}
+
+/// Lets every lease run out and finishes what is left.
+pub fn finish_all(session: &mut Session) {
+    session.advance_ms(3_600_000);
+    loop {
+        let claims = session.claims("max_items => 500, lease_ttl => '1 h'");
+        if claims.is_empty() {
+            return;
+        }
+        let handles: Vec<_> = claims.into_iter().map(|claim| claim.handle).collect();
+        session.rows("SELECT outcome FROM ff_complete_many($1)", &[&handles]);
+    }
+}
