@@ -12,10 +12,19 @@
 
 ::pgrx::pg_module_magic!();
 
-mod error;
-mod model;
-mod pg;
-mod store;
-mod guc;
-mod schema;
 mod api;
+mod error;
+mod guc;
+mod model;
+mod ops;
+mod pg;
+mod schema;
+mod store;
+
+/// Called when the library is loaded: settings, shared memory, commit callbacks, background workers.
+#[::pgrx::pg_guard]
+pub extern "C-unwind" fn _PG_init() {
+    guc::init();
+    pg::shared::init();
+    pg::xact::init();
+}

@@ -3,8 +3,16 @@
 use pgrx::extension_sql_file;
 
 extension_sql_file!("../sql/00_schema.sql", name = "schema", bootstrap);
-extension_sql_file!("../sql/10_execution.sql", name = "execution", requires = ["schema"]);
-extension_sql_file!("../sql/18_event.sql", name = "event", requires = ["execution"]);
+extension_sql_file!(
+    "../sql/10_execution.sql",
+    name = "execution",
+    requires = ["schema"]
+);
+extension_sql_file!(
+    "../sql/18_event.sql",
+    name = "event",
+    requires = ["execution"]
+);
 extension_sql_file!(
     "../sql/40_views.sql",
     name = "views",
@@ -24,6 +32,14 @@ extension_sql_file!(
     ]
 );
 extension_sql_file!("../sql/50_reads.sql", name = "reads", requires = ["views"]);
-extension_sql_file!("../sql/51_events.sql", name = "event_reads", requires = ["reads"]);
-extension_sql_file!("../sql/80_dump.sql", name = "dump", requires = ["event_reads"]);
+extension_sql_file!(
+    "../sql/51_events.sql",
+    name = "event_reads",
+    requires = ["reads"]
+);
+extension_sql_file!(
+    "../sql/80_dump.sql",
+    name = "dump",
+    requires = ["event_reads"]
+);
 extension_sql_file!("../sql/90_grants.sql", name = "grants", finalize);

@@ -38,7 +38,12 @@ word! {
 
 /// The public state of a vector (§10.3.1); ownership and blocking reason do not enter.
 #[pg_extern(schema = "ff_engine", immutable, parallel_safe, strict)]
-pub fn public_state(lifecycle: i8, outcome: i8, eligibility: i8, attempt: i8) -> Option<&'static str> {
+pub fn public_state(
+    lifecycle: i8,
+    outcome: i8,
+    eligibility: i8,
+    attempt: i8,
+) -> Option<&'static str> {
     let vector = w::Vector {
         lifecycle: w::Lifecycle::from_letter(lifecycle as u8)?,
         ownership: w::Ownership::Unowned,

@@ -28,7 +28,10 @@ unsafe extern "C-unwind" fn stamp(code: *mut c_void) {
 
 /// Six bits per character, first character lowest, as PostgreSQL packs a SQLSTATE.
 fn packed(sqlstate: &str) -> usize {
-    sqlstate.bytes().rev().fold(0, |code, c| (code << 6) + usize::from((c - b'0') & 0x3F))
+    sqlstate
+        .bytes()
+        .rev()
+        .fold(0, |code, c| (code << 6) + usize::from((c - b'0') & 0x3F))
 }
 
 impl Error {

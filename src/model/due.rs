@@ -43,9 +43,16 @@ pub fn ready(e: &Execution) -> Option<Ready> {
         (Lifecycle::Active, Ownership::Expired | Ownership::Revoked, _) => true,
         _ => return None,
     };
-    let position =
-        Position { rank: MAX_PRIORITY - e.priority, created_at: e.place.created_at, id: e.place.id };
-    Some(Ready { queue: e.place.queue, position, reclaim })
+    let position = Position {
+        rank: MAX_PRIORITY - e.priority,
+        created_at: e.place.created_at,
+        id: e.place.id,
+    };
+    Some(Ready {
+        queue: e.place.queue,
+        position,
+        reclaim,
+    })
 }
 
 /// The next instant at which the engine itself has to act on the execution.
@@ -104,5 +111,14 @@ pub fn is_due(e: &Execution, duty: Duty, now: Instant) -> bool {
 /// What the execution is due for at `now`, none if nothing is.
 pub fn duty(e: &Execution, now: Instant) -> Option<Duty> {
     use Duty::*;
-    [ExecutionDeadline, AttemptTimeout, LeaseExpiry, Delay, Grant, Purge].into_iter().find(|d| is_due(e, *d, now))
+    [
+        ExecutionDeadline,
+        AttemptTimeout,
+        LeaseExpiry,
+        Delay,
+        Grant,
+        Purge,
+    ]
+    .into_iter()
+    .find(|d| is_due(e, *d, now))
 }

@@ -32,8 +32,15 @@ pub enum Code {
 }
 
 /// The families of the log.
-pub const FAMILIES: [&str; 7] =
-    ["lease", "completion", "signal", "suspension", "operator", "worker", "tag"];
+pub const FAMILIES: [&str; 7] = [
+    "lease",
+    "completion",
+    "signal",
+    "suspension",
+    "operator",
+    "worker",
+    "tag",
+];
 
 impl Code {
     /// Every code.
@@ -127,6 +134,14 @@ impl Event {
 
     /// An event that is not about a lease.
     pub fn plain(code: Code, details: Option<serde_json::Value>) -> Event {
-        Event { code, released: false, reason: None, lease_id: None, lease_epoch: None, claimer: None, details }
+        Event {
+            code,
+            released: false,
+            reason: None,
+            lease_id: None,
+            lease_epoch: None,
+            claimer: None,
+            details,
+        }
     }
 }

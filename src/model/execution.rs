@@ -201,7 +201,8 @@ impl Execution {
 
     /// Whether a lease is live at `now`: an instant equal to the clock has passed (G3).
     pub fn lease_live(&self, now: Instant) -> bool {
-        self.vector.ownership == Ownership::Leased && self.lease.expires_at.is_some_and(|at| at > now)
+        self.vector.ownership == Ownership::Leased
+            && self.lease.expires_at.is_some_and(|at| at > now)
     }
 
     /// Whether the execution has ended.

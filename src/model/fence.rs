@@ -36,7 +36,11 @@ impl From<&Handle> for Fence {
 
 /// The recorded result, if this lease has already done this operation (step 4).
 pub fn replayed<'a>(e: &'a Execution, fence: &Fence, op: EndOp) -> Option<&'a End> {
-    e.attempt.as_ref()?.end.as_ref().filter(|end| matches(end, fence, op))
+    e.attempt
+        .as_ref()?
+        .end
+        .as_ref()
+        .filter(|end| matches(end, fence, op))
 }
 
 /// Whether a replay record is of this lease and operation.
@@ -65,7 +69,11 @@ pub fn check(e: &Execution, fence: &Fence, now: Instant) -> Result<()> {
             .with("presented_epoch", fence.lease_epoch));
     }
     let lost = |kind| {
-        let at = if kind == Kind::LeaseRevoked { e.lease.revoked_at } else { e.lease.expires_at };
+        let at = if kind == Kind::LeaseRevoked {
+            e.lease.revoked_at
+        } else {
+            e.lease.expires_at
+        };
         Error::new(kind)
             .with("execution_id", e.place.id.to_string())
             .with("lease_epoch", e.lease.epoch)
@@ -87,7 +95,10 @@ pub fn not_active(e: &Execution) -> Error {
         .with("public_state", e.vector.public_state().word())
         .with("lease_epoch", e.lease.epoch)
         .with("attempt_index", json!(e.attempt_index()))
-        .with("attempt_id", json!(e.attempt.as_ref().map(|a| a.id.to_string())))
+        .with(
+            "attempt_id",
+            json!(e.attempt.as_ref().map(|a| a.id.to_string())),
+        )
 }
 
 /// `execution_not_found`.

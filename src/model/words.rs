@@ -199,7 +199,9 @@ impl Vector {
     pub const fn public_state(&self) -> PublicState {
         match (self.lifecycle, self.outcome, self.eligibility, self.attempt) {
             (Lifecycle::Terminal, TerminalOutcome::Success, ..) => PublicState::Completed,
-            (Lifecycle::Terminal, TerminalOutcome::Failed | TerminalOutcome::None, ..) => PublicState::Failed,
+            (Lifecycle::Terminal, TerminalOutcome::Failed | TerminalOutcome::None, ..) => {
+                PublicState::Failed
+            }
             (Lifecycle::Terminal, TerminalOutcome::Cancelled, ..) => PublicState::Cancelled,
             (Lifecycle::Terminal, TerminalOutcome::Expired, ..) => PublicState::Expired,
             (Lifecycle::Terminal, TerminalOutcome::Skipped, ..) => PublicState::Skipped,
@@ -219,8 +221,19 @@ mod tests {
     use super::*;
 
     fn vector(l: Lifecycle, e: Eligibility, o: TerminalOutcome, a: AttemptState) -> Vector {
-        let ownership = if l == Lifecycle::Active { Ownership::Expired } else { Ownership::Unowned };
-        Vector { lifecycle: l, ownership, eligibility: e, blocking: Blocking::None, outcome: o, attempt: a }
+        let ownership = if l == Lifecycle::Active {
+            Ownership::Expired
+        } else {
+            Ownership::Unowned
+        };
+        Vector {
+            lifecycle: l,
+            ownership,
+            eligibility: e,
+            blocking: Blocking::None,
+            outcome: o,
+            attempt: a,
+        }
     }
 
     #[test]
@@ -238,10 +251,19 @@ mod tests {
             (T::Skipped, "skipped"),
             (T::None, "failed"),
         ] {
-            assert_eq!(read(L::Terminal, E::NotApplicable, outcome, A::Terminal), word);
+            assert_eq!(
+                read(L::Terminal, E::NotApplicable, outcome, A::Terminal),
+                word
+            );
         }
-        assert_eq!(read(L::Suspended, E::NotApplicable, T::None, A::Interrupted), "suspended");
-        assert_eq!(read(L::Active, E::NotApplicable, T::None, A::Interrupted), "active");
+        assert_eq!(
+            read(L::Suspended, E::NotApplicable, T::None, A::Interrupted),
+            "suspended"
+        );
+        assert_eq!(
+            read(L::Active, E::NotApplicable, T::None, A::Interrupted),
+            "active"
+        );
         for (eligibility, word) in [
             (E::UntilTime, "delayed"),
             (E::Dependencies, "waiting_children"),
@@ -252,9 +274,15 @@ mod tests {
             (E::Operator, "waiting"),
             (E::Now, "resumable"),
         ] {
-            assert_eq!(read(L::Runnable, eligibility, T::None, A::Interrupted), word);
+            assert_eq!(
+                read(L::Runnable, eligibility, T::None, A::Interrupted),
+                word
+            );
         }
-        assert_eq!(read(L::Runnable, E::Now, T::None, A::PendingFirst), "waiting");
+        assert_eq!(
+            read(L::Runnable, E::Now, T::None, A::PendingFirst),
+            "waiting"
+        );
     }
 
     #[test]
@@ -268,9 +296,17 @@ mod tests {
         distinct(Ownership::ALL, Ownership::letter, Ownership::word);
         distinct(Eligibility::ALL, Eligibility::letter, Eligibility::word);
         distinct(Blocking::ALL, Blocking::letter, Blocking::word);
-        distinct(TerminalOutcome::ALL, TerminalOutcome::letter, TerminalOutcome::word);
+        distinct(
+            TerminalOutcome::ALL,
+            TerminalOutcome::letter,
+            TerminalOutcome::word,
+        );
         distinct(AttemptState::ALL, AttemptState::letter, AttemptState::word);
-        distinct(AttemptRecord::ALL, AttemptRecord::letter, AttemptRecord::word);
+        distinct(
+            AttemptRecord::ALL,
+            AttemptRecord::letter,
+            AttemptRecord::word,
+        );
         distinct(AttemptType::ALL, AttemptType::letter, AttemptType::word);
     }
 }

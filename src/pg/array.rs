@@ -12,7 +12,9 @@ pub fn array(element: pg_sys::BuiltinOid, items: impl IntoIterator<Item = Arg>) 
     unsafe {
         let oid = pg_sys::Oid::from(element);
         if datums.is_empty() {
-            return Arg::datum(Some(pg_sys::Datum::from(pg_sys::construct_empty_array(oid))));
+            return Arg::datum(Some(pg_sys::Datum::from(pg_sys::construct_empty_array(
+                oid,
+            ))));
         }
         let (mut length, mut by_value, mut align) = (0i16, false, 0 as std::ffi::c_char);
         pg_sys::get_typlenbyvalalign(oid, &mut length, &mut by_value, &mut align);
@@ -35,15 +37,24 @@ pub fn array(element: pg_sys::BuiltinOid, items: impl IntoIterator<Item = Arg>) 
 
 /// An SQL array of uuids.
 pub fn uuids(items: impl IntoIterator<Item = uuid::Uuid>) -> Arg {
-    array(pg_sys::BuiltinOid::UUIDOID, items.into_iter().map(Arg::from))
+    array(
+        pg_sys::BuiltinOid::UUIDOID,
+        items.into_iter().map(Arg::from),
+    )
 }
 
 /// An SQL array of texts.
 pub fn texts<'a>(items: impl IntoIterator<Item = &'a str>) -> Arg {
-    array(pg_sys::BuiltinOid::TEXTOID, items.into_iter().map(Arg::from))
+    array(
+        pg_sys::BuiltinOid::TEXTOID,
+        items.into_iter().map(Arg::from),
+    )
 }
 
 /// An SQL array of ints.
 pub fn ints(items: impl IntoIterator<Item = i32>) -> Arg {
-    array(pg_sys::BuiltinOid::INT4OID, items.into_iter().map(Arg::from))
+    array(
+        pg_sys::BuiltinOid::INT4OID,
+        items.into_iter().map(Arg::from),
+    )
 }

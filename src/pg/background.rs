@@ -17,7 +17,13 @@ struct Slot {
     heard_at: i64,
 }
 
-const FREE: Slot = Slot { database: 0, number: 0, pid: 0, sleeps_until: 0, heard_at: 0 };
+const FREE: Slot = Slot {
+    database: 0,
+    number: 0,
+    pid: 0,
+    sleeps_until: 0,
+    heard_at: 0,
+};
 
 /// All background workers.
 pub struct Workers {
@@ -29,7 +35,11 @@ pub struct Workers {
 
 impl Default for Workers {
     fn default() -> Self {
-        Workers { slots: [FREE; SLOTS], pokes: 0, launcher: None }
+        Workers {
+            slots: [FREE; SLOTS],
+            pokes: 0,
+            launcher: None,
+        }
     }
 }
 
@@ -58,7 +68,10 @@ pub fn sleeping(until: i64) {
         heard_at: super::clock::wall_micros(),
     };
     let mut workers = WORKERS.exclusive();
-    let at = workers.slots.iter().position(|s| s.database == mine.database);
+    let at = workers
+        .slots
+        .iter()
+        .position(|s| s.database == mine.database);
     let at = at.or_else(|| workers.slots.iter().position(|s| s.database == 0));
     if let Some(slot) = at.and_then(|i| workers.slots.get_mut(i)) {
         *slot = mine;
@@ -70,7 +83,12 @@ pub fn gone() {
     if super::shared::preloaded() {
         // SAFETY: set at process start.
         let pid = unsafe { pg_sys::MyProcPid };
-        WORKERS.exclusive().slots.iter_mut().filter(|s| s.pid == pid).for_each(|s| *s = FREE);
+        WORKERS
+            .exclusive()
+            .slots
+            .iter_mut()
+            .filter(|s| s.pid == pid)
+            .for_each(|s| *s = FREE);
     }
 }
 
@@ -81,7 +99,11 @@ pub fn alive() -> bool {
     }
     let now = super::clock::wall_micros();
     let database = database();
-    WORKERS.share().slots.iter().any(|s| s.database == database && s.heard_at > now - STALE)
+    WORKERS
+        .share()
+        .slots
+        .iter()
+        .any(|s| s.database == database && s.heard_at > now - STALE)
 }
 
 /// Something falls due at this instant: a worker that meant to sleep longer is woken.

@@ -24,7 +24,9 @@ impl Jsonb {
                 pg_sys::jsonb_in,
                 &[Some(pg_sys::Datum::from(text.as_ptr()))],
             );
-            datum.and_then(|d| Jsonb::from_datum(d, false)).unwrap_or(Jsonb(Box::default()))
+            datum
+                .and_then(|d| Jsonb::from_datum(d, false))
+                .unwrap_or(Jsonb(Box::default()))
         }
     }
 
@@ -33,7 +35,11 @@ impl Jsonb {
         // SAFETY: jsonb_out takes one jsonb datum and returns a C string in the current memory context.
         unsafe {
             pgrx::direct_function_call_as_datum(pg_sys::jsonb_out, &[self.clone().into_datum()])
-                .map(|d| std::ffi::CStr::from_ptr(d.cast_mut_ptr()).to_string_lossy().into_owned())
+                .map(|d| {
+                    std::ffi::CStr::from_ptr(d.cast_mut_ptr())
+                        .to_string_lossy()
+                        .into_owned()
+                })
                 .unwrap_or_default()
         }
     }
@@ -57,7 +63,11 @@ impl From<Jsonb> for Box<[u8]> {
 }
 
 impl FromDatum for Jsonb {
-    unsafe fn from_polymorphic_datum(datum: pg_sys::Datum, null: bool, _: pg_sys::Oid) -> Option<Self> {
+    unsafe fn from_polymorphic_datum(
+        datum: pg_sys::Datum,
+        null: bool,
+        _: pg_sys::Oid,
+    ) -> Option<Self> {
         if null {
             return None;
         }
@@ -65,7 +75,9 @@ impl FromDatum for Jsonb {
         unsafe {
             let flat = pg_sys::pg_detoast_datum(datum.cast_mut_ptr());
             let size = pgrx::varsize_any(flat);
-            Some(Jsonb(std::slice::from_raw_parts(flat.cast::<u8>(), size).into()))
+            Some(Jsonb(
+                std::slice::from_raw_parts(flat.cast::<u8>(), size).into(),
+            ))
         }
     }
 }
@@ -103,6 +115,48 @@ impl Column for Jsonb {
         match Option::<Jsonb>::read(datum, null) {
             Some(value) => value,
             None => pgrx::error!("an engine statement returned null where the schema forbids it"),
+        }
+    }
+}
+
+// SAFETY: SQL sees the server's own jsonb.
+unsafe impl pgrx::pgrx_sql_entity_graph::metadata::SqlTranslatable for Jsonb {
+    const TYPE_IDENT: &'static str = pgrx::pgrx_resolved_type!(Jsonb);
+    const TYPE_ORIGIN: pgrx::pgrx_sql_entity_graph::metadata::TypeOrigin =
+        pgrx::pgrx_sql_entity_graph::metadata::TypeOrigin::External;
+    const ARGUMENT_SQL: Result<
+        pgrx::pgrx_sql_entity_graph::metadata::SqlMappingRef,
+        pgrx::pgrx_sql_entity_graph::metadata::ArgumentError,
+    > = Ok(pgrx::pgrx_sql_entity_graph::metadata::SqlMappingRef::literal("jsonb"));
+    const RETURN_SQL: Result<
+        pgrx::pgrx_sql_entity_graph::metadata::ReturnsRef,
+        pgrx::pgrx_sql_entity_graph::metadata::ReturnsError,
+    > = Ok(pgrx::pgrx_sql_entity_graph::metadata::ReturnsRef::One(
+        pgrx::pgrx_sql_entity_graph::metadata::SqlMappingRef::literal("jsonb"),
+    ));
+}
+
+// SAFETY: the value is copied out of the argument's datum.
+unsafe impl<'fcx> pgrx::callconv::ArgAbi<'fcx> for Jsonb {
+    unsafe fn unbox_arg_unchecked(arg: pgrx::callconv::Arg<'_, 'fcx>) -> Self {
+        // SAFETY: SQL declares the argument as jsonb.
+        match unsafe { arg.unbox_arg_using_from_datum::<Jsonb>() } {
+            Some(value) => value,
+            None => pgrx::error!("a jsonb argument must not be null"),
+        }
+    }
+}
+
+// SAFETY: the datum is palloc'd in the caller's memory context.
+unsafe impl pgrx::callconv::BoxRet for Jsonb {
+    unsafe fn box_into<'fcx>(
+        self,
+        fcinfo: &mut pgrx::callconv::FcInfo<'fcx>,
+    ) -> pgrx::datum::Datum<'fcx> {
+        match self.into_datum() {
+            // SAFETY: the datum is a jsonb, as SQL declares the result.
+            Some(datum) => unsafe { fcinfo.return_raw_datum(datum) },
+            None => fcinfo.return_null(),
         }
     }
 }

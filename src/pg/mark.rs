@@ -8,8 +8,8 @@
 //! (prepared transactions) is found by a look from the head, repeated at an interval that grows with its cost.
 
 use pgrx::lwlock::PgLwLock;
-use pgrx::shmem::PGRXSharedMemory;
 use pgrx::pg_sys;
+use pgrx::shmem::PGRXSharedMemory;
 
 /// A place in a queue, in claim order: rank, creation instant, identity.
 pub type Place = (i16, i64, [u8; 16]);
@@ -82,23 +82,41 @@ pub struct Ticket {
 
 fn key(queue: Queue) -> (u32, u32, i32) {
     // SAFETY: set once when the backend connected.
-    (u32::from(unsafe { pg_sys::MyDatabaseId }), u32::from(queue.relation), queue.id)
+    (
+        u32::from(unsafe { pg_sys::MyDatabaseId }),
+        u32::from(queue.relation),
+        queue.id,
+    )
 }
 
 fn probe(queue: Queue) -> impl Iterator<Item = usize> {
     let (database, relation, id) = key(queue);
-    let hash = (u64::from(database) << 32 ^ u64::from(relation) << 16 ^ id as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    (0..PROBES).map(move |step| (hash >> 40) as usize + step).map(|i| i % SLOTS)
+    let hash = (u64::from(database) << 32 ^ u64::from(relation) << 16 ^ id as u64)
+        .wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    (0..PROBES)
+        .map(move |step| (hash >> 40) as usize + step)
+        .map(|i| i % SLOTS)
 }
 
 fn find(marks: &Marks, queue: Queue) -> Option<usize> {
-    probe(queue).find(|i| marks.0.get(*i).is_some_and(|s| (s.database, s.relation, s.queue) == key(queue)))
+    probe(queue).find(|i| {
+        marks
+            .0
+            .get(*i)
+            .is_some_and(|s| (s.database, s.relation, s.queue) == key(queue))
+    })
 }
 
 /// Where a claim of this queue may start. Ask before the claim's statement takes its snapshot.
 pub fn start(queue: Queue) -> Ticket {
     let began = super::clock::wall_micros();
-    let head = Ticket { from: HEAD, slot: None, generation: 0, look: false, began };
+    let head = Ticket {
+        from: HEAD,
+        slot: None,
+        generation: 0,
+        look: false,
+        began,
+    };
     if !super::shared::preloaded() {
         return head;
     }
@@ -107,15 +125,30 @@ pub fn start(queue: Queue) -> Ticket {
         if let Some((slot, s)) = find(&marks, queue).and_then(|i| Some((i, *marks.0.get(i)?)))
             && began - s.looked_at < LOOK_EVERY.max(s.look_cost * LOOK_SHARE)
         {
-            return Ticket { from: s.place, slot: Some(slot), generation: s.generation, look: false, began };
+            return Ticket {
+                from: s.place,
+                slot: Some(slot),
+                generation: s.generation,
+                look: false,
+                began,
+            };
         }
     }
     let mut marks = MARKS.exclusive();
-    let slot = find(&marks, queue).or_else(|| probe(queue).find(|i| marks.0.get(*i).is_some_and(|s| s.database == 0)));
-    let Some((slot, s)) = slot.and_then(|i| Some((i, marks.0.get_mut(i)?))) else { return head };
+    let slot = find(&marks, queue)
+        .or_else(|| probe(queue).find(|i| marks.0.get(*i).is_some_and(|s| s.database == 0)));
+    let Some((slot, s)) = slot.and_then(|i| Some((i, marks.0.get_mut(i)?))) else {
+        return head;
+    };
     (s.database, s.relation, s.queue) = key(queue);
     s.looked_at = began;
-    Ticket { from: HEAD, slot: Some(slot), generation: s.generation, look: true, began }
+    Ticket {
+        from: HEAD,
+        slot: Some(slot),
+        generation: s.generation,
+        look: true,
+        began,
+    }
 }
 
 /// The claim's statement has returned; `first` is the first entry it took, if any.
@@ -127,7 +160,11 @@ pub fn passed(queue: Queue, ticket: Ticket, first: Option<Place>) {
         return;
     }
     let mut marks = MARKS.exclusive();
-    let Some(s) = marks.0.get_mut(slot).filter(|s| (s.database, s.relation, s.queue) == key(queue)) else {
+    let Some(s) = marks
+        .0
+        .get_mut(slot)
+        .filter(|s| (s.database, s.relation, s.queue) == key(queue))
+    else {
         return;
     };
     if ticket.look {

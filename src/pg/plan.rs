@@ -42,7 +42,8 @@ impl Pinned {
             pg_sys::enable_memoize = false;
             pg_sys::enable_material = false;
             pg_sys::jit_enabled = false;
-            pg_sys::plan_cache_mode = pg_sys::PlanCacheMode::PLAN_CACHE_MODE_FORCE_GENERIC_PLAN as i32;
+            pg_sys::plan_cache_mode =
+                pg_sys::PlanCacheMode::PLAN_CACHE_MODE_FORCE_GENERIC_PLAN as i32;
             saved
         }
     }

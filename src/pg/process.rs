@@ -47,7 +47,12 @@ pub fn sleep(millis: i64) {
     let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
     // SAFETY: MyLatch is this process's own latch; interrupts are served at a point that holds no lock.
     unsafe {
-        pg_sys::WaitLatch(pg_sys::MyLatch, events as i32, millis.max(1) as _, pg_sys::PG_WAIT_EXTENSION);
+        pg_sys::WaitLatch(
+            pg_sys::MyLatch,
+            events as i32,
+            millis.max(1) as _,
+            pg_sys::PG_WAIT_EXTENSION,
+        );
         pg_sys::ResetLatch(pg_sys::MyLatch);
     }
     pgrx::check_for_interrupts!();

@@ -9,7 +9,11 @@ pub fn user() -> String {
     // SAFETY: the role of a live session has a name; the text is palloc'd.
     unsafe {
         let name = pg_sys::GetUserNameFromId(pg_sys::GetSessionUserId(), true);
-        if name.is_null() { String::new() } else { CStr::from_ptr(name).to_string_lossy().into_owned() }
+        if name.is_null() {
+            String::new()
+        } else {
+            CStr::from_ptr(name).to_string_lossy().into_owned()
+        }
     }
 }
 
@@ -38,4 +42,12 @@ pub fn pid() -> i32 {
 pub fn reserve_settings(prefix: &CStr) {
     // SAFETY: called once, after all settings of the prefix are defined.
     unsafe { pg_sys::MarkGUCPrefixReserved(prefix.as_ptr()) };
+}
+
+/// Reads an ISO-8601 instant with the server's parser; `None` if it is not one.
+pub fn parse_timestamp(text: &str) -> Option<i64> {
+    use std::str::FromStr;
+    pgrx::datum::TimestampWithTimeZone::from_str(text)
+        .ok()
+        .map(i64::from)
 }

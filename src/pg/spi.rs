@@ -42,7 +42,10 @@ pub struct Arg {
 
 impl Arg {
     /// SQL NULL.
-    pub const NULL: Arg = Arg { datum: pg_sys::Datum::null(), null: true };
+    pub const NULL: Arg = Arg {
+        datum: pg_sys::Datum::null(),
+        null: true,
+    };
 
     pub(super) fn datum(datum: Option<pg_sys::Datum>) -> Arg {
         datum.map_or(Arg::NULL, |datum| Arg { datum, null: false })
@@ -92,12 +95,24 @@ macro_rules! plain {
         }
     )* };
 }
-plain!(bool, i8, i16, i32, i64, String, Vec<u8>, Vec<String>, Vec<i32>);
+plain!(
+    bool,
+    i8,
+    i16,
+    i32,
+    i64,
+    String,
+    Vec<u8>,
+    Vec<String>,
+    Vec<i32>
+);
 
 impl Plain for uuid::Uuid {
     fn from_plain(datum: pg_sys::Datum) -> Option<Self> {
         // SAFETY: a uuid datum points to sixteen bytes inside the result's memory.
-        Some(uuid::Uuid::from_bytes(unsafe { *datum.cast_mut_ptr::<[u8; 16]>() }))
+        Some(uuid::Uuid::from_bytes(unsafe {
+            *datum.cast_mut_ptr::<[u8; 16]>()
+        }))
     }
 }
 
@@ -119,7 +134,18 @@ macro_rules! column {
         }
     )* };
 }
-column!(bool, i8, i16, i32, i64, String, Vec<u8>, Vec<String>, Vec<i32>, uuid::Uuid);
+column!(
+    bool,
+    i8,
+    i16,
+    i32,
+    i64,
+    String,
+    Vec<u8>,
+    Vec<String>,
+    Vec<i32>,
+    uuid::Uuid
+);
 
 /// One statement: its text, its argument types and, once used, its plan.
 pub struct Stmt<const N: usize> {
@@ -131,7 +157,11 @@ pub struct Stmt<const N: usize> {
 impl<const N: usize> Stmt<N> {
     /// A statement that is prepared when it first runs.
     pub const fn new(sql: &'static CStr, types: [pg_sys::BuiltinOid; N]) -> Self {
-        Self { sql, types, plan: Kept::new() }
+        Self {
+            sql,
+            types,
+            plan: Kept::new(),
+        }
     }
 
     /// Runs with a fresh snapshot; sees what earlier statements of the operation did.
@@ -146,7 +176,8 @@ impl<const N: usize> Stmt<N> {
 
     fn execute(&self, db: &Db, args: &[Arg; N], read_only: bool) -> Rows {
         let oids = self.types.map(pg_sys::Oid::from);
-        self.plan.execute(db, || self.sql.to_owned(), &oids, args, read_only)
+        self.plan
+            .execute(db, || self.sql.to_owned(), &oids, args, read_only)
     }
 }
 
@@ -187,14 +218,24 @@ impl Kept {
                 self.0.set(plan);
             }
             let mut datums: Vec<pg_sys::Datum> = args.iter().map(|a| a.datum).collect();
-            let nulls: Vec<std::ffi::c_char> =
-                args.iter().map(|a| if a.null { b'n' } else { b' ' } as std::ffi::c_char).collect();
-            let code =
-                pg_sys::SPI_execute_plan(self.0.get(), datums.as_mut_ptr(), nulls.as_ptr(), read_only, 0);
+            let nulls: Vec<std::ffi::c_char> = args
+                .iter()
+                .map(|a| if a.null { b'n' } else { b' ' } as std::ffi::c_char)
+                .collect();
+            let code = pg_sys::SPI_execute_plan(
+                self.0.get(),
+                datums.as_mut_ptr(),
+                nulls.as_ptr(),
+                read_only,
+                0,
+            );
             if code < 0 {
                 pgrx::error!("a statement of the engine failed with SPI code {code}");
             }
-            Rows { table: pg_sys::SPI_tuptable, count: pg_sys::SPI_processed as usize }
+            Rows {
+                table: pg_sys::SPI_tuptable,
+                count: pg_sys::SPI_processed as usize,
+            }
         }
     }
 }
@@ -218,7 +259,10 @@ impl Rows {
 
     /// The first row, if any.
     pub fn first(&self) -> Option<Row<'_>> {
-        (self.count > 0).then_some(Row { rows: self, index: 0 })
+        (self.count > 0).then_some(Row {
+            rows: self,
+            index: 0,
+        })
     }
 
     /// All rows in order.
@@ -241,7 +285,8 @@ impl Row<'_> {
         unsafe {
             let tuple = *(*self.rows.table).vals.add(self.index);
             let mut null = false;
-            let datum = pg_sys::SPI_getbinval(tuple, (*self.rows.table).tupdesc, ordinal, &mut null);
+            let datum =
+                pg_sys::SPI_getbinval(tuple, (*self.rows.table).tupdesc, ordinal, &mut null);
             T::read(datum, null)
         }
     }

@@ -36,7 +36,15 @@ impl<const N: usize> Write<N> {
         columns: [(&'static str, pg_sys::BuiltinOid); N],
         suffix: &'static str,
     ) -> Self {
-        Self { table, columns, verb, keys, suffix, one: Kept::new(), many: Kept::new() }
+        Self {
+            table,
+            columns,
+            verb,
+            keys,
+            suffix,
+            one: Kept::new(),
+            many: Kept::new(),
+        }
     }
 
     /// `INSERT INTO table (columns) …`, followed by `suffix`.
@@ -58,7 +66,10 @@ impl<const N: usize> Write<N> {
     }
 
     /// `DELETE FROM table` by all columns.
-    pub const fn delete(table: &'static str, columns: [(&'static str, pg_sys::BuiltinOid); N]) -> Self {
+    pub const fn delete(
+        table: &'static str,
+        columns: [(&'static str, pg_sys::BuiltinOid); N],
+    ) -> Self {
         Self::make(Verb::Delete, N, table, columns, "")
     }
 
@@ -68,29 +79,58 @@ impl<const N: usize> Write<N> {
             [] => None,
             [row] => {
                 let types = self.columns.map(|(_, oid)| pg_sys::Oid::from(oid));
-                Some(self.one.execute(db, || self.text(false), &types, row, false))
+                Some(
+                    self.one
+                        .execute(db, || self.text(false), &types, row, false),
+                )
             }
             rows => {
                 // SAFETY: a catalog look-up inside a transaction.
-                let types = self.columns.map(|(_, oid)| unsafe { pg_sys::get_array_type(oid.into()) });
+                let types = self
+                    .columns
+                    .map(|(_, oid)| unsafe { pg_sys::get_array_type(oid.into()) });
                 let args: [Arg; N] = std::array::from_fn(|c| {
-                    let oid = self.columns.get(c).map_or(pg_sys::BuiltinOid::TEXTOID, |(_, oid)| *oid);
-                    array(oid, rows.iter().map(|row| row.get(c).copied().unwrap_or(Arg::NULL)))
+                    let oid = self
+                        .columns
+                        .get(c)
+                        .map_or(pg_sys::BuiltinOid::TEXTOID, |(_, oid)| *oid);
+                    array(
+                        oid,
+                        rows.iter()
+                            .map(|row| row.get(c).copied().unwrap_or(Arg::NULL)),
+                    )
                 });
-                Some(self.many.execute(db, || self.text(true), &types, &args, false))
+                Some(
+                    self.many
+                        .execute(db, || self.text(true), &types, &args, false),
+                )
             }
         }
     }
 
     fn text(&self, many: bool) -> CString {
         let names = || self.columns.iter().map(|(name, _)| *name);
-        let value = |i: usize, name: &str| if many { format!("n.{name}") } else { format!("${}", i + 1) };
+        let value = |i: usize, name: &str| {
+            if many {
+                format!("n.{name}")
+            } else {
+                format!("${}", i + 1)
+            }
+        };
         let join = |parts: Vec<String>, by: &str| parts.join(by);
         let list = join(names().map(str::to_owned).collect(), ", ");
         let arrays = join((1..=N).map(|i| format!("${i}")).collect(), ", ");
-        let source = if many { format!(" unnest({arrays}) AS n ({list})") } else { String::new() };
+        let source = if many {
+            format!(" unnest({arrays}) AS n ({list})")
+        } else {
+            String::new()
+        };
         let matches = join(
-            names().enumerate().take(self.keys).map(|(i, c)| format!("t.{c} = {}", value(i, c))).collect(),
+            names()
+                .enumerate()
+                .take(self.keys)
+                .map(|(i, c)| format!("t.{c} = {}", value(i, c)))
+                .collect(),
             " AND ",
         );
         let table = self.table;
@@ -102,14 +142,26 @@ impl<const N: usize> Write<N> {
             Verb::Insert => format!("INSERT INTO {table} ({list}) VALUES ({arrays}) {suffix}"),
             Verb::Update => {
                 let sets = join(
-                    names().enumerate().skip(self.keys).map(|(i, c)| format!("{c} = {}", value(i, c))).collect(),
+                    names()
+                        .enumerate()
+                        .skip(self.keys)
+                        .map(|(i, c)| format!("{c} = {}", value(i, c)))
+                        .collect(),
                     ", ",
                 );
-                let from = if many { format!(" FROM{source}") } else { String::new() };
+                let from = if many {
+                    format!(" FROM{source}")
+                } else {
+                    String::new()
+                };
                 format!("UPDATE {table} AS t SET {sets}{from} WHERE {matches}")
             }
             Verb::Delete => {
-                let using = if many { format!(" USING{source}") } else { String::new() };
+                let using = if many {
+                    format!(" USING{source}")
+                } else {
+                    String::new()
+                };
                 format!("DELETE FROM {table} AS t{using} WHERE {matches}")
             }
         };

@@ -26,7 +26,9 @@ pub fn attempt<T>(work: impl FnOnce() -> T) -> Result<T, String> {
             Err(match error {
                 CaughtError::PostgresError(report)
                 | CaughtError::ErrorReport(report)
-                | CaughtError::RustPanic { ereport: report, .. } => report.message().to_owned(),
+                | CaughtError::RustPanic {
+                    ereport: report, ..
+                } => report.message().to_owned(),
             })
         })
         .execute();

@@ -20,7 +20,13 @@ struct Slot {
     signalled: bool,
 }
 
-const FREE: Slot = Slot { database: 0, lanes: [0; LANES], any: false, looked: 0, signalled: false };
+const FREE: Slot = Slot {
+    database: 0,
+    lanes: [0; LANES],
+    any: false,
+    looked: 0,
+    signalled: false,
+};
 
 /// All waiters of the server, by process number.
 pub struct Waiters {
@@ -31,7 +37,11 @@ pub struct Waiters {
 
 impl Default for Waiters {
     fn default() -> Self {
-        Waiters { serial: 0, count: 0, slots: [FREE; SLOTS] }
+        Waiters {
+            serial: 0,
+            count: 0,
+            slots: [FREE; SLOTS],
+        }
     }
 }
 
@@ -51,20 +61,29 @@ pub struct Registration {
 impl Registration {
     /// Announces that this session waits for work of these lanes; an empty list means any lane.
     pub fn new(lanes: &[i32]) -> Registration {
-        let slot = super::shared::preloaded().then(super::process::number).filter(|n| *n < SLOTS);
+        let slot = super::shared::preloaded()
+            .then(super::process::number)
+            .filter(|n| *n < SLOTS);
         if let Some(slot) = slot {
             super::process::at_exit(forget);
             let mut waiters = WAITERS.exclusive();
             if let Some(s) = waiters.slots.get_mut(slot) {
                 *s = FREE;
                 s.any = lanes.is_empty() || lanes.len() > LANES;
-                s.lanes.iter_mut().zip(lanes).for_each(|(to, from)| *to = *from);
+                s.lanes
+                    .iter_mut()
+                    .zip(lanes)
+                    .for_each(|(to, from)| *to = *from);
                 // SAFETY: set once when the backend connected.
                 s.database = u32::from(unsafe { pg_sys::MyDatabaseId });
                 waiters.count += 1;
             }
         }
-        Registration { slot, lanes: lanes.to_vec(), serial: 0 }
+        Registration {
+            slot,
+            lanes: lanes.to_vec(),
+            serial: 0,
+        }
     }
 
     /// Whether commits will wake the session; otherwise it has to look by itself.
@@ -103,7 +122,11 @@ impl Drop for Registration {
 /// Frees this session's slot.
 fn forget() {
     let mut waiters = WAITERS.exclusive();
-    if let Some(s) = waiters.slots.get_mut(super::process::number()).filter(|s| s.database != 0) {
+    if let Some(s) = waiters
+        .slots
+        .get_mut(super::process::number())
+        .filter(|s| s.database != 0)
+    {
         *s = FREE;
         waiters.count = waiters.count.saturating_sub(1);
     }

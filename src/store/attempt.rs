@@ -87,12 +87,18 @@ pub fn archive(db: &Db, attempts: &[(Uuid, &Superseded)]) {
                 end.map(|r| r.op.letter() as i8).into(),
                 end.map(|r| r.lease_id).into(),
                 end.map(|r| r.lease_epoch).into(),
-                end.and_then(|r| r.values.as_ref()).map(Jsonb::from_json).as_ref().into(),
+                end.and_then(|r| r.values.as_ref())
+                    .map(Jsonb::from_json)
+                    .as_ref()
+                    .into(),
             ]
         })
         .collect();
     INSERT.run(db, &rows);
-    let failed: Vec<_> = attempts.iter().filter(|(_, s)| s.attempt.failure_class.is_some()).collect();
+    let failed: Vec<_> = attempts
+        .iter()
+        .filter(|(_, s)| s.attempt.failure_class.is_some())
+        .collect();
     if !failed.is_empty() {
         MOVE_DETAIL.run(
             db,
@@ -110,6 +116,11 @@ pub fn ended_by(db: &Db, execution: Uuid, lease_id: Uuid) -> Option<(End, Option
     let row = rows.first()?;
     let op = EndOp::from_letter(row.get::<i8>(1) as u8)?;
     let values = row.get::<Option<Jsonb>>(3).map(|v| v.parse());
-    let end = End { op, lease_id, lease_epoch: row.get(2), values };
+    let end = End {
+        op,
+        lease_id,
+        lease_epoch: row.get(2),
+        values,
+    };
     Some((end, row.get::<Option<i64>>(4).map(Instant)))
 }

@@ -51,7 +51,9 @@ impl Claimer {
             hash.update(part.as_bytes());
         }
         let mut id = [0u8; 16];
-        id.iter_mut().zip(hash.finalize()).for_each(|(to, from)| *to = from);
+        id.iter_mut()
+            .zip(hash.finalize())
+            .for_each(|(to, from)| *to = from);
         Uuid::from_bytes(id)
     }
 }
@@ -80,4 +82,38 @@ pub fn read(db: &Db, id: i32) -> Option<Claimer> {
         capabilities: r.get(3),
         namespace: r.get(4),
     })
+}
+
+/// Superseded attempts keep their claimer, so a repeated call finds its own too.
+static OF_LEASES: Stmt<2> = Stmt::new(
+    c"SELECT l.name, coalesce(e.lease_ttl_ms, 30000), c.worker, c.worker_instance, c.capabilities, c.namespace_filter
+        FROM unnest($1, $2) WITH ORDINALITY AS n (execution_id, lease_id, ordinal)
+        JOIN ff_engine.execution AS e ON e.execution_id = n.execution_id
+        LEFT JOIN ff_engine.attempt AS a ON e.lease_id <> n.lease_id
+              AND a.execution_id = n.execution_id AND a.lease_id = n.lease_id
+        JOIN ff_engine.lane AS l ON l.lane_id = e.lane_id
+        JOIN ff_engine.claimer AS c ON c.claimer_id = CASE WHEN e.lease_id = n.lease_id THEN e.claimer_id ELSE a.claimer_id END
+       ORDER BY n.ordinal",
+    [UUIDARRAYOID, UUIDARRAYOID],
+);
+
+/// Lane, claimer and lease length of the claims that leases came from.
+pub fn of_leases(db: &Db, leases: &[(Uuid, Uuid)]) -> Vec<(String, Claimer, i32)> {
+    let args = [
+        array::uuids(leases.iter().map(|(execution, _)| *execution)),
+        array::uuids(leases.iter().map(|(_, lease)| *lease)),
+    ];
+    OF_LEASES
+        .run(db, args)
+        .iter()
+        .map(|r| {
+            let claimer = Claimer {
+                worker: r.get(3),
+                instance: r.get(4),
+                capabilities: r.get(5),
+                namespace: r.get(6),
+            };
+            (r.get(1), claimer, r.get(2))
+        })
+        .collect()
 }

@@ -63,7 +63,13 @@ pub fn append(db: &Db, now: Instant, events: &[(&Execution, &Event)]) {
 }
 
 /// Appends an event about a lane or a worker.
-pub fn append_global(db: &Db, now: Instant, lane: Option<i32>, namespace: Option<i32>, event: &Event) {
+pub fn append_global(
+    db: &Db,
+    now: Instant,
+    lane: Option<i32>,
+    namespace: Option<i32>,
+    event: &Event,
+) {
     let mut row = [Arg::NULL; 16];
     let filled: [(usize, Arg); 7] = [
         (0, now.0.into()),
@@ -72,7 +78,10 @@ pub fn append_global(db: &Db, now: Instant, lane: Option<i32>, namespace: Option
         (11, (event.code as i16).into()),
         (12, event.released.into()),
         (13, event.reason.as_deref().into()),
-        (15, event.details.as_ref().map(Jsonb::from_json).as_ref().into()),
+        (
+            15,
+            event.details.as_ref().map(Jsonb::from_json).as_ref().into(),
+        ),
     ];
     for (i, arg) in filled {
         if let Some(slot) = row.get_mut(i) {

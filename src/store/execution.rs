@@ -34,7 +34,11 @@ macro_rules! columns {
 pub(super) use columns;
 
 static LOCK_ONE: Stmt<1> = Stmt::new(
-    sql!("SELECT ", columns!(), " FROM ff_engine.execution AS e WHERE e.execution_id = $1 FOR UPDATE"),
+    sql!(
+        "SELECT ",
+        columns!(),
+        " FROM ff_engine.execution AS e WHERE e.execution_id = $1 FOR UPDATE"
+    ),
     [UUIDOID],
 );
 
@@ -73,7 +77,10 @@ static PURGE: Stmt<1> = Stmt::new(
 
 /// Locks one execution (G4).
 pub fn lock(db: &Db, id: Uuid) -> Option<Execution> {
-    LOCK_ONE.run(db, [id.into()]).first().map(|row| decode(&row))
+    LOCK_ONE
+        .run(db, [id.into()])
+        .first()
+        .map(|row| decode(&row))
 }
 
 /// Locks executions in ascending id; absent ones are left out.
@@ -87,13 +94,19 @@ pub fn lock_all(db: &Db, ids: &[Uuid]) -> Vec<Execution> {
 
 /// Locks those executions that nobody else holds.
 pub fn lock_free(db: &Db, ids: &[Uuid]) -> Vec<Execution> {
-    if ids.is_empty() { Vec::new() } else { decode_all(&LOCK_FREE, db, ids) }
+    if ids.is_empty() {
+        Vec::new()
+    } else {
+        decode_all(&LOCK_FREE, db, ids)
+    }
 }
 
 /// Public state and partition of executions, unlocked.
 pub fn states(db: &Db, ids: &[Uuid]) -> Vec<(Uuid, String, i16)> {
     let rows = STATES.run(db, [array::uuids(ids.iter().copied())]);
-    rows.iter().map(|r| (r.get(1), r.get(2), r.get(3))).collect()
+    rows.iter()
+        .map(|r| (r.get(1), r.get(2), r.get(3)))
+        .collect()
 }
 
 /// Deletes executions with everything that belongs to them but events and idempotency keys.
@@ -102,7 +115,10 @@ pub fn purge(db: &Db, ids: &[Uuid]) -> usize {
 }
 
 fn decode_all(stmt: &Stmt<1>, db: &Db, ids: &[Uuid]) -> Vec<Execution> {
-    stmt.run(db, [array::uuids(ids.iter().copied())]).iter().map(|row| decode(&row)).collect()
+    stmt.run(db, [array::uuids(ids.iter().copied())])
+        .iter()
+        .map(|row| decode(&row))
+        .collect()
 }
 
 /// Reads the columns of `columns!`.
@@ -126,9 +142,17 @@ pub(super) fn decode_from(c: &mut Cursor) -> Execution {
     let vector = Vector {
         lifecycle: letter(c.next(), Lifecycle::from_letter, Lifecycle::Terminal),
         ownership: letter(c.next(), Ownership::from_letter, Ownership::Unowned),
-        eligibility: letter(c.next(), Eligibility::from_letter, Eligibility::NotApplicable),
+        eligibility: letter(
+            c.next(),
+            Eligibility::from_letter,
+            Eligibility::NotApplicable,
+        ),
         blocking: letter(c.next(), Blocking::from_letter, Blocking::None),
-        outcome: letter(c.next(), TerminalOutcome::from_letter, TerminalOutcome::None),
+        outcome: letter(
+            c.next(),
+            TerminalOutcome::from_letter,
+            TerminalOutcome::None,
+        ),
         attempt: letter(c.next(), AttemptState::from_letter, AttemptState::None),
     };
     let lease = Lease {
@@ -169,7 +193,11 @@ pub(super) fn decode_from(c: &mut Cursor) -> Execution {
         cancellation_reason: c.next(),
         cancelled_by: c.next(),
         grant: decode_grant(c),
-        progress: Progress { percent: c.next(), message: c.next(), updated_at: instant(c) },
+        progress: Progress {
+            percent: c.next(),
+            message: c.next(),
+            updated_at: instant(c),
+        },
         last_capability_mismatch_at: instant(c),
         suspension: c.next(),
         waitpoint: c.next(),
@@ -197,10 +225,17 @@ fn decode_attempt(c: &mut Cursor) -> Option<Attempt> {
     let lease_id: Option<Uuid> = c.next();
     let lease_epoch: Option<i64> = c.next();
     let values: Option<Jsonb> = c.next();
-    let end = match (op.and_then(|op| EndOp::from_letter(op as u8)), lease_id, lease_epoch) {
-        (Some(op), Some(lease_id), Some(lease_epoch)) => {
-            Some(End { op, lease_id, lease_epoch, values: values.map(|v| v.parse()) })
-        }
+    let end = match (
+        op.and_then(|op| EndOp::from_letter(op as u8)),
+        lease_id,
+        lease_epoch,
+    ) {
+        (Some(op), Some(lease_id), Some(lease_epoch)) => Some(End {
+            op,
+            lease_id,
+            lease_epoch,
+            values: values.map(|v| v.parse()),
+        }),
         _ => None,
     };
     Some(Attempt {
@@ -324,26 +359,40 @@ macro_rules! state {
 const STATE: usize = 67;
 
 static SAVE: Write<STATE> = Write::update("ff_engine.execution", 1, state!());
-static SAVE_RESULT: Write<{ STATE + 2 }> =
-    Write::update("ff_engine.execution", 1, state!("result": BYTEAOID, "result_encoding": TEXTOID));
-static SAVE_DETAIL: Write<{ STATE + 1 }> =
-    Write::update("ff_engine.execution", 1, state!("attempt_failure_detail": BYTEAOID));
-static INSERT: Write<{ STATE + 9 }> = Write::insert(
+static SAVE_RESULT: Write<{ STATE + 2 }> = Write::update(
     "ff_engine.execution",
-    state!(
-        "created_at": TIMESTAMPTZOID,
-        "queue_id": INT4OID,
-        "lane_id": INT4OID,
-        "namespace_id": INT4OID,
-        "partition_key": INT2OID,
-        "flow_id": UUIDOID,
-        "retention_ms": INT8OID,
-        "kind": TEXTOID,
-        "creator": TEXTOID,
-
-    ),
-    "",
+    1,
+    state!("result": BYTEAOID, "result_encoding": TEXTOID),
 );
+static SAVE_DETAIL: Write<{ STATE + 1 }> = Write::update(
+    "ff_engine.execution",
+    1,
+    state!("attempt_failure_detail": BYTEAOID),
+);
+macro_rules! insert {
+    ($suffix:literal) => {
+        Write::insert(
+            "ff_engine.execution",
+            state!(
+                "created_at": TIMESTAMPTZOID,
+                "queue_id": INT4OID,
+                "lane_id": INT4OID,
+                "namespace_id": INT4OID,
+                "partition_key": INT2OID,
+                "flow_id": UUIDOID,
+                "retention_ms": INT8OID,
+                "kind": TEXTOID,
+                "creator": TEXTOID,
+            ),
+            $suffix,
+        )
+    };
+}
+
+static INSERT: Write<{ STATE + 9 }> = insert!("");
+/// Callers may choose one id at the same time; the loser waits and gets no row.
+static INSERT_CHOSEN: Write<{ STATE + 9 }> =
+    insert!("ON CONFLICT (execution_id) DO NOTHING RETURNING execution_id");
 
 fn state(e: &Execution) -> [Arg; STATE] {
     let v = &e.vector;
@@ -389,7 +438,10 @@ fn state(e: &Execution) -> [Arg; STATE] {
         chars(end.map(|r| r.op.letter())),
         end.map(|r| r.lease_id).into(),
         end.map(|r| r.lease_epoch).into(),
-        end.and_then(|r| r.values.as_ref()).map(Jsonb::from_json).as_ref().into(),
+        end.and_then(|r| r.values.as_ref())
+            .map(Jsonb::from_json)
+            .as_ref()
+            .into(),
         e.total_attempts.into(),
         e.retries.into(),
         e.replays.into(),
@@ -432,7 +484,11 @@ pub(super) fn carried(value: &Option<Carried>) -> Arg {
 fn widen<const N: usize>(e: &Execution, more: &[Arg]) -> [Arg; N] {
     let state = state(e);
     std::array::from_fn(|i| {
-        state.get(i).or_else(|| more.get(i - STATE)).copied().unwrap_or(Arg::NULL)
+        state
+            .get(i)
+            .or_else(|| more.get(i - STATE))
+            .copied()
+            .unwrap_or(Arg::NULL)
     })
 }
 
@@ -444,39 +500,53 @@ pub fn save(db: &Db, rows: &[&Execution]) {
 
 /// Writes what may have changed, and the result.
 pub fn save_with_result(db: &Db, rows: &[(&Execution, Option<&[u8]>, Option<&str>)]) {
-    let args: Vec<_> =
-        rows.iter().map(|(e, bytes, encoding)| widen(e, &[(*bytes).into(), (*encoding).into()])).collect();
+    let args: Vec<_> = rows
+        .iter()
+        .map(|(e, bytes, encoding)| widen(e, &[(*bytes).into(), (*encoding).into()]))
+        .collect();
     SAVE_RESULT.run(db, &args);
 }
 
 /// Writes what may have changed, and the failure detail of the latest attempt.
 pub fn save_with_detail(db: &Db, rows: &[(&Execution, Option<&[u8]>)]) {
-    let args: Vec<_> = rows.iter().map(|(e, detail)| widen(e, &[(*detail).into()])).collect();
+    let args: Vec<_> = rows
+        .iter()
+        .map(|(e, detail)| widen(e, &[(*detail).into()]))
+        .collect();
     SAVE_DETAIL.run(db, &args);
 }
 
-/// Inserts new executions with their kind and creator.
-pub fn insert(db: &Db, rows: &[(&Execution, &str, &str)]) {
-    let args: Vec<_> = rows
-        .iter()
-        .map(|(e, kind, creator)| {
-            let p = &e.place;
-            widen(
-                e,
-                &[
-                    p.created_at.0.into(),
-                    p.queue.into(),
-                    p.lane.into(),
-                    p.namespace.into(),
-                    p.partition.into(),
-                    p.flow.into(),
-                    p.retention_ms.into(),
-                    (*kind).into(),
-                    (*creator).into(),
+/// A new execution with its kind and its creator.
+pub type New<'a> = (&'a Execution, &'a str, &'a str);
 
-                ],
-            )
-        })
-        .collect();
-    INSERT.run(db, &args);
+fn new(rows: &[New]) -> Vec<[Arg; STATE + 9]> {
+    let row = |(e, kind, creator): &New| {
+        let p = &e.place;
+        let more = [
+            p.created_at.0.into(),
+            p.queue.into(),
+            p.lane.into(),
+            p.namespace.into(),
+            p.partition.into(),
+            p.flow.into(),
+            p.retention_ms.into(),
+            (*kind).into(),
+            (*creator).into(),
+        ];
+        widen(e, &more)
+    };
+    rows.iter().map(row).collect()
+}
+
+/// Inserts new executions whose id the engine minted.
+pub fn insert(db: &Db, rows: &[New]) {
+    INSERT.run(db, &new(rows));
+}
+
+/// Inserts new executions whose id the caller chose; returns the ids that were still free.
+pub fn insert_chosen(db: &Db, rows: &[New]) -> Vec<Uuid> {
+    INSERT_CHOSEN
+        .run(db, &new(rows))
+        .map(|won| won.iter().map(|r| r.get(1)).collect())
+        .unwrap_or_default()
 }

@@ -71,8 +71,15 @@ pub fn take(db: &Db, keys: &[Key], now: Instant) -> Vec<Uuid> {
 /// Who holds keys that could not be taken: namespace, key, execution, request hash.
 pub fn holders(db: &Db, keys: &[&Key]) -> Vec<(i32, String, Uuid, Vec<u8>)> {
     use crate::pg::array::{ints, texts};
-    let args = [ints(keys.iter().map(|k| k.namespace)), texts(keys.iter().map(|k| k.key.as_str()))];
-    HOLDERS.run(db, args).iter().map(|r| (r.get(1), r.get(2), r.get(3), r.get(4))).collect()
+    let args = [
+        ints(keys.iter().map(|k| k.namespace)),
+        texts(keys.iter().map(|k| k.key.as_str())),
+    ];
+    HOLDERS
+        .run(db, args)
+        .iter()
+        .map(|r| (r.get(1), r.get(2), r.get(3), r.get(4)))
+        .collect()
 }
 
 /// Deletes keys past their lifetime, oldest first.

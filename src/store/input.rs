@@ -10,7 +10,12 @@ use crate::pg::sql::Write;
 
 static INSERT: Write<4> = Write::insert(
     "ff_engine.execution_input",
-    [("execution_id", UUIDOID), ("payload", BYTEAOID), ("payload_encoding", TEXTOID), ("policy", JSONBOID)],
+    [
+        ("execution_id", UUIDOID),
+        ("payload", BYTEAOID),
+        ("payload_encoding", TEXTOID),
+        ("policy", JSONBOID),
+    ],
     "",
 );
 

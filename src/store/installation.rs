@@ -4,7 +4,10 @@ use pgrx::pg_sys::BuiltinOid::*;
 
 use crate::pg::spi::{Db, Stmt};
 
-static FIND: Stmt<0> = Stmt::new(c"SELECT i.installation_id FROM ff_engine.installation AS i WHERE i.singleton", []);
+static FIND: Stmt<0> = Stmt::new(
+    c"SELECT i.installation_id FROM ff_engine.installation AS i WHERE i.singleton",
+    [],
+);
 
 static DRAW: Stmt<1> = Stmt::new(
     c"INSERT INTO ff_engine.installation (installation_id) VALUES ($1) ON CONFLICT DO NOTHING",
@@ -13,7 +16,9 @@ static DRAW: Stmt<1> = Stmt::new(
 
 /// The installation's four bytes, if drawn.
 pub fn find(db: &Db) -> Option<[u8; 4]> {
-    FIND.run(db, []).first().and_then(|r| r.get::<Vec<u8>>(1).try_into().ok())
+    FIND.run(db, [])
+        .first()
+        .and_then(|r| r.get::<Vec<u8>>(1).try_into().ok())
 }
 
 /// Draws them; one session wins.

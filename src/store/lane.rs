@@ -64,7 +64,11 @@ pub struct Registration<'a> {
 }
 
 fn decode(rows: crate::pg::spi::Rows) -> Option<Lane> {
-    rows.first().map(|r| Lane { id: r.get(1), state: r.get(2), retention_ms: r.get(3) })
+    rows.first().map(|r| Lane {
+        id: r.get(1),
+        state: r.get(2),
+        retention_ms: r.get(3),
+    })
 }
 
 /// Looks a lane up by name, without a lock.
@@ -92,7 +96,10 @@ pub fn register(db: &Db, r: &Registration) -> Option<i32> {
 
 /// Changes a locked lane.
 pub fn update(db: &Db, id: i32, state: &str, reason: Option<&str>, retention_ms: Option<i64>) {
-    UPDATE.run(db, [id.into(), state.into(), reason.into(), retention_ms.into()]);
+    UPDATE.run(
+        db,
+        [id.into(), state.into(), reason.into(), retention_ms.into()],
+    );
 }
 
 /// A namespace's number, none if nobody has used the name.

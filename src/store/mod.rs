@@ -20,6 +20,7 @@ pub mod attempt;
 pub mod claimer;
 pub mod event;
 pub mod execution;
+pub mod held;
 pub mod idempotency;
 pub mod input;
 pub mod installation;

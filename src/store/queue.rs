@@ -27,7 +27,11 @@ static SERVED: Stmt<3> = Stmt::new(
 
 /// The queue of a lane, a namespace and a sorted requirement; made if it is new.
 pub fn intern(db: &Db, lane: i32, namespace: i32, required: &[String]) -> i32 {
-    let args = [lane.into(), namespace.into(), array::texts(required.iter().map(String::as_str))];
+    let args = [
+        lane.into(),
+        namespace.into(),
+        array::texts(required.iter().map(String::as_str)),
+    ];
     let found = FIND.run(db, args).first().map(|r| r.get(1));
     found.unwrap_or_else(|| INSERT.run(db, args).first().map_or(0, |r| r.get(1)))
 }
@@ -43,10 +47,22 @@ pub struct Served {
 }
 
 /// The queues of a lane that capabilities and namespace filter admit; `None` for a lane nobody has used.
-pub fn served(db: &Db, lane: &str, capabilities: &[String], namespace: Option<&str>) -> Option<Served> {
+pub fn served(
+    db: &Db,
+    lane: &str,
+    capabilities: &[String],
+    namespace: Option<&str>,
+) -> Option<Served> {
     let capabilities = array::texts(capabilities.iter().map(String::as_str));
     let rows = SERVED.run(db, [lane.into(), capabilities, namespace.into()]);
     let first = rows.first()?;
-    let queues = rows.iter().filter_map(|r| Some((r.get::<Option<i32>>(3)?, r.get(4)))).collect();
-    Some(Served { lane: first.get(1), state: first.get(2), queues })
+    let queues = rows
+        .iter()
+        .filter_map(|r| Some((r.get::<Option<i32>>(3)?, r.get(4))))
+        .collect();
+    Some(Served {
+        lane: first.get(1),
+        state: first.get(2),
+        queues,
+    })
 }

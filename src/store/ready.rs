@@ -27,13 +27,21 @@ static INSERT: Write<5> = Write::insert(
 
 static DELETE: Write<4> = Write::delete(
     "ff_engine.ready",
-    [("queue_id", INT4OID), ("rank", INT2OID), ("created_at", TIMESTAMPTZOID), ("execution_id", UUIDOID)],
+    [
+        ("queue_id", INT4OID),
+        ("rank", INT2OID),
+        ("created_at", TIMESTAMPTZOID),
+        ("execution_id", UUIDOID),
+    ],
 );
 
 /// What a claim needs of a candidate, beside its state.
 macro_rules! candidate {
     () => {
-        concat!(columns!(), ", e.kind, i.payload, i.payload_encoding, i.policy")
+        concat!(
+            columns!(),
+            ", e.kind, i.payload, i.payload_encoding, i.policy"
+        )
     };
 }
 
@@ -65,7 +73,17 @@ static TAKE: Stmt<9> = Stmt::new(
         claimable!("$5", "$6", "$7", "$8"),
         " ORDER BY r.rank, r.created_at, r.execution_id LIMIT $9 FOR UPDATE OF e SKIP LOCKED"
     ),
-    [INT4OID, INT2OID, TIMESTAMPTZOID, UUIDOID, BOOLOID, TIMESTAMPTZOID, INT2OID, INT2OID, INT8OID],
+    [
+        INT4OID,
+        INT2OID,
+        TIMESTAMPTZOID,
+        UUIDOID,
+        BOOLOID,
+        TIMESTAMPTZOID,
+        INT2OID,
+        INT2OID,
+        INT8OID,
+    ],
 );
 
 /// The heads of several queues merged in claim order, after a position, without locks.
@@ -81,7 +99,17 @@ static HEADS: Stmt<9> = Stmt::new(
         "    ORDER BY r.rank, r.created_at, r.execution_id LIMIT $9) AS h \
           ORDER BY h.rank, h.created_at, h.execution_id LIMIT $9"
     ),
-    [INT4ARRAYOID, INT2OID, TIMESTAMPTZOID, UUIDOID, BOOLOID, TIMESTAMPTZOID, INT2OID, INT2OID, INT8OID],
+    [
+        INT4ARRAYOID,
+        INT2OID,
+        TIMESTAMPTZOID,
+        UUIDOID,
+        BOOLOID,
+        TIMESTAMPTZOID,
+        INT2OID,
+        INT2OID,
+        INT8OID,
+    ],
 );
 
 static TAKE_THESE: Stmt<6> = Stmt::new(
@@ -94,7 +122,14 @@ static TAKE_THESE: Stmt<6> = Stmt::new(
         claimable!("$2", "$3", "$4", "$5"),
         " ORDER BY e.priority DESC, e.created_at, e.execution_id LIMIT $6 FOR UPDATE OF e SKIP LOCKED"
     ),
-    [UUIDARRAYOID, BOOLOID, TIMESTAMPTZOID, INT2OID, INT2OID, INT8OID],
+    [
+        UUIDARRAYOID,
+        BOOLOID,
+        TIMESTAMPTZOID,
+        INT2OID,
+        INT2OID,
+        INT8OID,
+    ],
 );
 
 /// A locked candidate with all that a worker needs.
@@ -127,7 +162,11 @@ pub struct Wanted {
 }
 
 /// The position before every other.
-pub const HEAD: Position = Position { rank: i16::MIN, created_at: Instant(i64::MIN), id: Uuid::nil() };
+pub const HEAD: Position = Position {
+    rank: i16::MIN,
+    created_at: Instant(i64::MIN),
+    id: Uuid::nil(),
+};
 
 fn decode(rows: &Rows) -> Vec<Candidate> {
     rows.iter()
@@ -179,7 +218,11 @@ pub fn heads(db: &Db, queues: &[i32], after: Position, w: Wanted) -> Vec<Positio
         ],
     );
     rows.iter()
-        .map(|r| Position { rank: r.get(1), created_at: Instant(r.get(2)), id: r.get(3) })
+        .map(|r| Position {
+            rank: r.get(1),
+            created_at: Instant(r.get(2)),
+            id: r.get(3),
+        })
         .collect()
 }
 
@@ -204,7 +247,13 @@ pub fn insert(db: &Db, entries: &[Ready]) {
         .iter()
         .map(|r| {
             let p = r.position;
-            [r.queue.into(), p.rank.into(), p.created_at.0.into(), p.id.into(), r.reclaim.into()]
+            [
+                r.queue.into(),
+                p.rank.into(),
+                p.created_at.0.into(),
+                p.id.into(),
+                r.reclaim.into(),
+            ]
         })
         .collect();
     INSERT.run(db, &rows);
@@ -216,7 +265,12 @@ pub fn delete(db: &Db, entries: &[Ready]) {
         .iter()
         .map(|r| {
             let p = r.position;
-            [r.queue.into(), p.rank.into(), p.created_at.0.into(), p.id.into()]
+            [
+                r.queue.into(),
+                p.rank.into(),
+                p.created_at.0.into(),
+                p.id.into(),
+            ]
         })
         .collect();
     DELETE.run(db, &rows);

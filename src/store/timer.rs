@@ -9,13 +9,23 @@ use crate::pg::sql::Write;
 
 static INSERT: Write<4> = Write::insert(
     "ff_engine.timer",
-    [("kind", CHAROID), ("lane_id", INT4OID), ("due_at", TIMESTAMPTZOID), ("execution_id", UUIDOID)],
+    [
+        ("kind", CHAROID),
+        ("lane_id", INT4OID),
+        ("due_at", TIMESTAMPTZOID),
+        ("execution_id", UUIDOID),
+    ],
     "ON CONFLICT DO NOTHING",
 );
 
 static DELETE: Write<4> = Write::delete(
     "ff_engine.timer",
-    [("kind", CHAROID), ("lane_id", INT4OID), ("due_at", TIMESTAMPTZOID), ("execution_id", UUIDOID)],
+    [
+        ("kind", CHAROID),
+        ("lane_id", INT4OID),
+        ("due_at", TIMESTAMPTZOID),
+        ("execution_id", UUIDOID),
+    ],
 );
 
 static DUE: Stmt<5> = Stmt::new(
@@ -29,11 +39,11 @@ static DUE: Stmt<5> = Stmt::new(
     [CHAROID, TIMESTAMPTZOID, TIMESTAMPTZOID, UUIDOID, INT8OID],
 );
 
-static DUE_IN_LANE: Stmt<3> = Stmt::new(
+static DUE_IN_LANE: Stmt<5> = Stmt::new(
     c"SELECT t.kind, t.lane_id, t.due_at, t.execution_id FROM ff_engine.timer AS t
-       WHERE t.kind = 'l' AND t.lane_id = $1 AND t.due_at <= $2
-       ORDER BY t.due_at, t.execution_id LIMIT $3",
-    [INT4OID, TIMESTAMPTZOID, INT8OID],
+       WHERE t.kind = 'l' AND t.lane_id = $1 AND t.due_at <= $2 AND (t.due_at, t.execution_id) > ($3, $4)
+       ORDER BY t.due_at, t.execution_id LIMIT $5",
+    [INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, UUIDOID, INT8OID],
 );
 
 /// Timers of executions that have ended need no look before their purge: they move there in bulk.
@@ -101,7 +111,17 @@ pub struct Timer {
 }
 
 fn args(timers: &[Timer]) -> Vec<[Arg; 4]> {
-    timers.iter().map(|t| [t.set.letter().into(), t.lane.into(), t.due_at.0.into(), t.id.into()]).collect()
+    timers
+        .iter()
+        .map(|t| {
+            [
+                t.set.letter().into(),
+                t.lane.into(),
+                t.due_at.0.into(),
+                t.id.into(),
+            ]
+        })
+        .collect()
 }
 
 /// Arms timers; one that stands already is left alone.
@@ -117,8 +137,17 @@ pub fn delete(db: &Db, timers: &[Timer]) {
 fn decode(rows: &crate::pg::spi::Rows) -> Vec<Timer> {
     rows.iter()
         .map(|r| {
-            let set = if r.get::<i8>(1) == Set::Purge.letter() { Set::Purge } else { Set::Live };
-            Timer { set, lane: r.get(2), due_at: Instant(r.get(3)), id: r.get(4) }
+            let set = if r.get::<i8>(1) == Set::Purge.letter() {
+                Set::Purge
+            } else {
+                Set::Live
+            };
+            Timer {
+                set,
+                lane: r.get(2),
+                due_at: Instant(r.get(3)),
+                id: r.get(4),
+            }
         })
         .collect()
 }
@@ -126,12 +155,37 @@ fn decode(rows: &crate::pg::spi::Rows) -> Vec<Timer> {
 /// Due timers of all lanes in due order, after a place.
 pub fn due(db: &Db, set: Set, now: Instant, after: (Instant, Uuid), limit: i64) -> Vec<Timer> {
     let (at, id) = after;
-    decode(&DUE.run(db, [set.letter().into(), now.0.into(), at.0.into(), id.into(), limit.into()]))
+    decode(&DUE.run(
+        db,
+        [
+            set.letter().into(),
+            now.0.into(),
+            at.0.into(),
+            id.into(),
+            limit.into(),
+        ],
+    ))
 }
 
-/// Due timers of one lane.
-pub fn due_in_lane(db: &Db, lane: i32, now: Instant, limit: i64) -> Vec<Timer> {
-    decode(&DUE_IN_LANE.run(db, [lane.into(), now.0.into(), limit.into()]))
+/// Due live timers of one lane, after a place.
+pub fn due_in_lane(
+    db: &Db,
+    lane: i32,
+    now: Instant,
+    after: (Instant, Uuid),
+    limit: i64,
+) -> Vec<Timer> {
+    let (at, id) = after;
+    decode(&DUE_IN_LANE.run(
+        db,
+        [
+            lane.into(),
+            now.0.into(),
+            at.0.into(),
+            id.into(),
+            limit.into(),
+        ],
+    ))
 }
 
 /// Moves due timers of terminal executions to the purge set; returns how many stand there anew.
@@ -141,5 +195,8 @@ pub fn retire(db: &Db, now: Instant, limit: i64) -> usize {
 
 /// The earliest instant any timer stands at.
 pub fn next(db: &Db) -> Option<Instant> {
-    NEXT.run(db, []).first().and_then(|r| r.get::<Option<i64>>(1)).map(Instant)
+    NEXT.run(db, [])
+        .first()
+        .and_then(|r| r.get::<Option<i64>>(1))
+        .map(Instant)
 }

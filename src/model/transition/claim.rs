@@ -40,7 +40,11 @@ pub fn attempt_plan(e: &Execution, policy: &Policy) -> (AttemptType, Option<i64>
     let kind = match e.vector.attempt {
         AttemptState::PendingRetry => {
             let changed = retry::tier(policy, e.retries) != retry::tier(policy, e.retries - 1);
-            if changed { AttemptType::Fallback } else { AttemptType::Retry }
+            if changed {
+                AttemptType::Fallback
+            } else {
+                AttemptType::Retry
+            }
         }
         AttemptState::PendingReplay => AttemptType::Replay,
         _ => AttemptType::Initial,
@@ -74,7 +78,11 @@ pub fn claim(
     } else {
         let mut lineage = None;
         if reclaim {
-            let lost = if e.vector.ownership == Ownership::Revoked { "lease_revoked" } else { "lease_expired" };
+            let lost = if e.vector.ownership == Ownership::Revoked {
+                "lease_revoked"
+            } else {
+                "lease_expired"
+            };
             end_attempt(e, AttemptRecord::InterruptedReclaimed, now, Some(lost));
             if let Some(a) = e.attempt.as_mut() {
                 a.reason = Some(lost.to_owned());
@@ -84,7 +92,11 @@ pub fn claim(
         } else if e.total_attempts > 0 {
             lineage = e.pending_reason.take().or_else(|| e.failure_reason.clone());
         }
-        change.archive = e.attempt.take().map(|a| Superseded { index: e.total_attempts - 1, lease: previous.clone(), attempt: a });
+        change.archive = e.attempt.take().map(|a| Superseded {
+            index: e.total_attempts - 1,
+            lease: previous.clone(),
+            attempt: a,
+        });
         e.attempt = Some(Attempt {
             id: terms.attempt_id,
             kind: if reclaim { AttemptType::Reclaim } else { kind },

@@ -23,7 +23,12 @@ pub struct Failure {
 }
 
 /// T12.
-pub fn complete(before: Execution, result: Option<Vec<u8>>, encoding: Option<String>, now: Instant) -> Change {
+pub fn complete(
+    before: Execution,
+    result: Option<Vec<u8>>,
+    encoding: Option<String>,
+    now: Instant,
+) -> Change {
     let mut change = Change::of(before, now);
     end_attempt(&mut change.after, AttemptRecord::EndedSuccess, now, None);
     remember(&mut change.after, EndOp::Complete, None);
@@ -40,17 +45,19 @@ pub fn fail(before: Execution, failure: Failure, retry: Option<i64>, now: Instan
         Some(delay) => {
             let e = &mut change.after;
             let until = now.plus(delay);
-            let values = json!({
-                "outcome": "retry_scheduled",
+            let mut values = json!({
                 "delay_until": until.0,
                 "next_attempt_index": e.total_attempts,
                 "retry_count": e.retries + 1,
             });
+            if delay == 0 {
+                values["at_once"] = true.into();
+            }
             remember(e, EndOp::Fail, Some(values));
             schedule_retry(change, until, "failed_retry_scheduled", now)
         }
         None => {
-            let values = json!({ "outcome": "terminal_failed", "retry_count": change.after.retries });
+            let values = json!({ "retry_count": change.after.retries });
             remember(&mut change.after, EndOp::Fail, Some(values));
             finish(&mut change, TerminalOutcome::Failed, now);
             ended(change, Some("failed_terminal"))
@@ -65,7 +72,12 @@ pub fn cancel(before: Execution, reason: &str, source: &str, now: Instant) -> Ch
     let e = &mut change.after;
     e.cancellation_reason = Some(reason.to_owned());
     e.cancelled_by = Some(source.to_owned());
-    end_attempt(e, AttemptRecord::EndedCancelled, now, Some(&format!("cancelled: {reason}")));
+    end_attempt(
+        e,
+        AttemptRecord::EndedCancelled,
+        now,
+        Some(&format!("cancelled: {reason}")),
+    );
     if source == "lease_holder" {
         remember(e, EndOp::Cancel, None);
     }
@@ -97,7 +109,12 @@ pub fn deadline(before: Execution, now: Instant) -> Change {
     let leased = before.vector.ownership == Ownership::Leased;
     let mut change = Change::of(before, now);
     change.after.failure_reason = Some("execution_deadline".to_owned());
-    end_attempt(&mut change.after, AttemptRecord::EndedFailure, now, Some("execution_deadline"));
+    end_attempt(
+        &mut change.after,
+        AttemptRecord::EndedFailure,
+        now,
+        Some("execution_deadline"),
+    );
     finish(&mut change, TerminalOutcome::Expired, now);
     ended(change, leased.then_some("execution_deadline"))
 }
@@ -106,7 +123,12 @@ pub fn deadline(before: Execution, now: Instant) -> Change {
 pub fn exhaust_reclaims(before: Execution, now: Instant) -> Change {
     let mut change = Change::of(before, now);
     change.after.failure_reason = Some("max_reclaims_exceeded".to_owned());
-    end_attempt(&mut change.after, AttemptRecord::EndedFailure, now, Some("max_reclaims_exceeded"));
+    end_attempt(
+        &mut change.after,
+        AttemptRecord::EndedFailure,
+        now,
+        Some("max_reclaims_exceeded"),
+    );
     finish(&mut change, TerminalOutcome::Failed, now);
     ended(change, Some("max_reclaims_exceeded"))
 }
@@ -137,19 +159,33 @@ fn note_failure(change: &mut Change, failure: Failure, now: Instant) {
 
 /// The attempt has failed and another is to follow at `until`.
 fn schedule_retry(mut change: Change, until: Instant, reason: &str, now: Instant) -> Change {
-    let event = change.before.as_ref().map(|b| Event::lease(b, Code::LeaseReleased, Some(reason)));
+    let event = change
+        .before
+        .as_ref()
+        .map(|b| Event::lease(b, Code::LeaseReleased, Some(reason)));
     let e = &mut change.after;
     e.retries += 1;
     release(e);
     let vector = if until > now {
         e.delay_until = Some(until);
-        e.blocking_detail =
-            Some(format!("retry of attempt {} at {}", e.total_attempts - 1, until.iso()));
-        runnable(Eligibility::UntilTime, Blocking::RetryBackoff, AttemptState::PendingRetry)
+        e.blocking_detail = Some(format!(
+            "retry of attempt {} at {}",
+            e.total_attempts - 1,
+            until.iso()
+        ));
+        runnable(
+            Eligibility::UntilTime,
+            Blocking::RetryBackoff,
+            AttemptState::PendingRetry,
+        )
     } else {
         e.delay_until = None;
         e.blocking_detail = None;
-        runnable(Eligibility::Now, Blocking::Worker, AttemptState::PendingRetry)
+        runnable(
+            Eligibility::Now,
+            Blocking::Worker,
+            AttemptState::PendingRetry,
+        )
     };
     change.enter(vector, now);
     change.events.extend(event);

@@ -40,7 +40,11 @@ pub fn block(
     e.recheck_at = recheck_at;
     e.blocked_by_policy = None;
     e.grant = None;
-    let vector = Vector { eligibility, blocking, ..e.vector };
+    let vector = Vector {
+        eligibility,
+        blocking,
+        ..e.vector
+    };
     change.enter(vector, now);
     change
 }

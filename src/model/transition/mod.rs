@@ -63,7 +63,13 @@ impl Change {
     pub(super) fn of(before: Execution, now: Instant) -> Change {
         let mut after = before.clone();
         after.last_mutation_at = now;
-        Change { before: Some(before), after, events: Vec::new(), archive: None, blob: Blob::Keep }
+        Change {
+            before: Some(before),
+            after,
+            events: Vec::new(),
+            archive: None,
+            blob: Blob::Keep,
+        }
     }
 
     /// A change that leaves the vector alone.
@@ -99,7 +105,12 @@ pub(super) fn release(e: &mut Execution) {
 }
 
 /// Ends the attempt's record unless it has ended before.
-pub(super) fn end_attempt(e: &mut Execution, record: AttemptRecord, now: Instant, failure: Option<&str>) {
+pub(super) fn end_attempt(
+    e: &mut Execution,
+    record: AttemptRecord,
+    now: Instant,
+    failure: Option<&str>,
+) {
     if let Some(a) = e.attempt.as_mut().filter(|a| open(a)) {
         a.record = record;
         a.ended_at = Some(now);
@@ -127,14 +138,23 @@ pub(super) fn pause_attempt(e: &mut Execution, kind: &str, now: Instant) {
 pub(super) fn remember(e: &mut Execution, op: EndOp, values: Option<serde_json::Value>) {
     let (lease, epoch) = (e.lease.id, e.lease.epoch);
     if let (Some(a), Some(lease_id)) = (e.attempt.as_mut(), lease) {
-        a.end = Some(End { op, lease_id, lease_epoch: epoch, values });
+        a.end = Some(End {
+            op,
+            lease_id,
+            lease_epoch: epoch,
+            values,
+        });
     }
 }
 
 /// Makes the execution terminal and sets the instant of its purge.
 pub(super) fn finish(change: &mut Change, outcome: TerminalOutcome, now: Instant) {
     let e = &mut change.after;
-    let attempt = if e.total_attempts > 0 { AttemptState::Terminal } else { e.vector.attempt };
+    let attempt = if e.total_attempts > 0 {
+        AttemptState::Terminal
+    } else {
+        e.vector.attempt
+    };
     let vector = Vector {
         lifecycle: Lifecycle::Terminal,
         ownership: Ownership::Unowned,
@@ -172,12 +192,24 @@ pub(super) fn completion(before: &Execution, after: &Execution, released: Option
         }
     };
     if after.vector.outcome != TerminalOutcome::Success {
-        put("failure_reason", after.failure_reason.clone().map(Into::into));
-        put("failure_category", after.failure_category.clone().map(Into::into));
-        put("cancellation_reason", after.cancellation_reason.clone().map(Into::into));
+        put(
+            "failure_reason",
+            after.failure_reason.clone().map(Into::into),
+        );
+        put(
+            "failure_category",
+            after.failure_category.clone().map(Into::into),
+        );
+        put(
+            "cancellation_reason",
+            after.cancellation_reason.clone().map(Into::into),
+        );
         put("source", after.cancelled_by.clone().map(Into::into));
     }
-    put("replay_count", (after.replays > 0).then(|| after.replays.into()));
+    put(
+        "replay_count",
+        (after.replays > 0).then(|| after.replays.into()),
+    );
     let details = (!details.is_empty()).then_some(serde_json::Value::Object(details));
     let mut event = match released {
         Some(reason) => Event::lease(before, code, Some(reason)),
@@ -189,7 +221,11 @@ pub(super) fn completion(before: &Execution, after: &Execution, released: Option
 }
 
 /// A runnable vector.
-pub(super) fn runnable(eligibility: Eligibility, blocking: Blocking, attempt: AttemptState) -> Vector {
+pub(super) fn runnable(
+    eligibility: Eligibility,
+    blocking: Blocking,
+    attempt: AttemptState,
+) -> Vector {
     Vector {
         lifecycle: Lifecycle::Runnable,
         ownership: Ownership::Unowned,

@@ -18,9 +18,17 @@ pub fn delay(before: Execution, until: Instant, now: Instant) -> Change {
     let vector = if later {
         change.after.delay_until = Some(until);
         change.after.blocking_detail = Some(format!("delayed until {}", until.iso()));
-        runnable(Eligibility::UntilTime, Blocking::Delay, AttemptState::Interrupted)
+        runnable(
+            Eligibility::UntilTime,
+            Blocking::Delay,
+            AttemptState::Interrupted,
+        )
     } else {
-        runnable(Eligibility::Now, Blocking::Worker, AttemptState::Interrupted)
+        runnable(
+            Eligibility::Now,
+            Blocking::Worker,
+            AttemptState::Interrupted,
+        )
     };
     change.enter(vector, now);
     change
@@ -33,16 +41,30 @@ pub fn wait_children(before: Execution, open: i32, now: Instant) -> Change {
     let mut change = step_back(before, EndOp::WaitChildren, "waiting_children", values, now);
     let vector = if open > 0 {
         change.after.blocking_detail = Some(format!("{open} dependencies unsatisfied"));
-        runnable(Eligibility::Dependencies, Blocking::Children, AttemptState::Interrupted)
+        runnable(
+            Eligibility::Dependencies,
+            Blocking::Children,
+            AttemptState::Interrupted,
+        )
     } else {
-        runnable(Eligibility::Now, Blocking::Worker, AttemptState::Interrupted)
+        runnable(
+            Eligibility::Now,
+            Blocking::Worker,
+            AttemptState::Interrupted,
+        )
     };
     change.enter(vector, now);
     change
 }
 
 /// The holder gives the lease back and keeps the attempt.
-fn step_back(before: Execution, op: EndOp, reason: &str, values: serde_json::Value, now: Instant) -> Change {
+fn step_back(
+    before: Execution,
+    op: EndOp,
+    reason: &str,
+    values: serde_json::Value,
+    now: Instant,
+) -> Change {
     let event = Event::lease(&before, Code::LeaseReleased, Some(reason));
     let mut change = Change::of(before, now);
     let e = &mut change.after;

@@ -13,7 +13,11 @@ pub fn promote(before: Execution, now: Instant) -> Change {
     let e = &mut change.after;
     e.delay_until = None;
     e.blocking_detail = None;
-    let vector = Vector { eligibility: Eligibility::Now, blocking: Blocking::Worker, ..e.vector };
+    let vector = Vector {
+        eligibility: Eligibility::Now,
+        blocking: Blocking::Worker,
+        ..e.vector
+    };
     change.enter(vector, now);
     change
 }

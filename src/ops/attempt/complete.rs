@@ -1,0 +1,146 @@
+//! Completes executions (§10.14.4): T12. A single completion is a batch of one.
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
+use crate::error::{Error, Result};
+use crate::model::execution::Execution;
+use crate::model::fence;
+use crate::model::handle::Handle;
+use crate::model::time::Instant;
+use crate::model::transition::{self, Change};
+use crate::model::words::EndOp;
+use crate::pg::spi::Db;
+use crate::store;
+use crate::store::claimer::Claimer;
+
+use super::super::execution::create::within_limit;
+use super::super::lease::fenced::{self, Passage};
+use super::super::{clock, save};
+
+/// A completed execution.
+#[derive(Clone, Copy, Debug)]
+pub struct Completed {
+    /// Whose.
+    pub id: Uuid,
+    /// When.
+    pub completed_at: Option<Instant>,
+    /// It had been completed by this lease before.
+    pub replayed: bool,
+}
+
+/// A handle with the result to store.
+pub struct Item<'a> {
+    /// Handle text.
+    pub handle: Option<&'a str>,
+    /// Result bytes.
+    pub result: Option<&'a [u8]>,
+}
+
+/// Completes every execution whose lease holds; each item gets its own answer, in order. A caller that wants all
+/// or nothing raises the first error, which undoes the rest.
+pub fn complete(db: &Db, items: &[Item], encoding: Option<&str>) -> Vec<Result<Completed>> {
+    let decoded: Vec<Result<Handle>> = items.iter().map(|item| decode(db, item)).collect();
+    let mut ids: Vec<Uuid> = decoded.iter().flatten().map(|h| h.execution_id).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let mut locked: BTreeMap<Uuid, Execution> = store::execution::lock_all(db, &ids)
+        .into_iter()
+        .map(|e| (e.place.id, e))
+        .collect();
+    let now = clock::now();
+    let mut changes: Vec<Change> = Vec::new();
+    let answers = decoded
+        .into_iter()
+        .zip(items)
+        .map(|(handle, item)| {
+            let handle = handle?;
+            let id = handle.execution_id;
+            let e = locked
+                .get(&id)
+                .cloned()
+                .ok_or_else(|| fence::not_found(id))?;
+            match fenced::judge(db, e, &(&handle).into(), EndOp::Complete, now)? {
+                Passage::Replay(r) => Ok(Completed {
+                    id,
+                    completed_at: r.ended_at,
+                    replayed: true,
+                }),
+                Passage::Live(e, now) => {
+                    let result = item.result.map(<[u8]>::to_vec);
+                    let change = transition::complete(*e, result, encoding.map(str::to_owned), now);
+                    locked.insert(id, change.after.clone());
+                    changes.push(change);
+                    Ok(Completed {
+                        id,
+                        completed_at: Some(now),
+                        replayed: false,
+                    })
+                }
+            }
+        })
+        .collect();
+    save::apply(db, &changes, now);
+    answers
+}
+
+fn decode(db: &Db, item: &Item) -> Result<Handle> {
+    within_limit(item.result)?;
+    let text = item
+        .handle
+        .ok_or_else(|| Error::invalid_input("handle", "null"))?;
+    fenced::decode(db, text)
+}
+
+/// The claim a handle came from, as its row records it.
+pub struct Holder {
+    /// Lane name.
+    pub lane: String,
+    /// Who claimed.
+    pub claimer: Claimer,
+    /// Length of the lease, milliseconds.
+    pub ttl_ms: i32,
+}
+
+/// The claims that handles came from; handles that name nothing are left to the fence.
+pub fn holders(db: &Db, handles: &[Option<String>]) -> Vec<Holder> {
+    let handles: Vec<Handle> = handles
+        .iter()
+        .flatten()
+        .filter_map(|text| Handle::decode(text).ok())
+        .collect();
+    let leases: Vec<(Uuid, Uuid)> = handles
+        .iter()
+        .map(|h| (h.execution_id, h.lease_id))
+        .collect();
+    store::claimer::of_leases(db, &leases)
+        .into_iter()
+        .map(|(lane, claimer, ttl_ms)| Holder {
+            lane,
+            claimer,
+            ttl_ms,
+        })
+        .collect()
+}
+
+/// The one claim that all handles of a fused call came from.
+///
+/// # Errors
+/// `invalid_input` if they came from several worker instances.
+pub fn one_instance(holders: &[Holder]) -> Result<Option<Holder>> {
+    let mut all = holders.iter();
+    let Some(first) = all.next() else {
+        return Ok(None);
+    };
+    if all.any(|h| {
+        h.claimer.instance != first.claimer.instance || h.claimer.worker != first.claimer.worker
+    }) {
+        return Err(Error::invalid_input("handles", "several_worker_instances"));
+    }
+    Ok(Some(Holder {
+        lane: first.lane.clone(),
+        claimer: first.claimer.clone(),
+        ttl_ms: first.ttl_ms,
+    }))
+}

@@ -1,0 +1,8 @@
+//! Handing out work.
+
+pub mod any;
+pub mod next;
+pub mod promote;
+pub mod recover;
+pub mod row;
+pub mod wait;

@@ -1,0 +1,253 @@
+//! Claims the next work of a lane (§10.11).
+
+use crate::error::Result;
+use crate::guc;
+use crate::model::capability::{self, Side};
+use crate::model::due;
+use crate::model::time::Instant;
+use crate::model::transition::{self, ClaimReason, ClaimTerms};
+use crate::model::words::Lifecycle;
+use crate::model::{lane_name, text};
+use crate::pg::mark::{self, Queue};
+use crate::pg::spi::Db;
+use crate::pg::{background, session};
+use crate::store;
+use crate::store::claimer::Claimer;
+use crate::store::ready::{Candidate, HEAD, Wanted};
+
+use super::super::{clock, installation, save};
+use super::promote;
+use super::row::{Claimed, Input, policy, reclaim_limit};
+
+/// A claim whose arguments have been checked.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// Lane.
+    pub lane: String,
+    /// Who claims.
+    pub claimer: Claimer,
+    /// At most so many.
+    pub limit: i64,
+    /// Length of the leases, milliseconds.
+    pub ttl_ms: i32,
+    /// Take over lost leases too.
+    pub reclaim: bool,
+    /// Lowest and highest partition.
+    pub partitions: (i16, i16),
+}
+
+impl Claim {
+    /// Checks names and capabilities; the namespace filter is the claimer's.
+    ///
+    /// # Errors
+    /// `invalid_lane`, `invalid_input`, `invalid_capabilities`.
+    pub fn check(&mut self) -> Result<()> {
+        lane_name::check(&self.lane)?;
+        text::identifier("worker", &self.claimer.worker)?;
+        text::identifier("worker_instance", &self.claimer.instance)?;
+        if let Some(namespace) = &self.claimer.namespace {
+            text::identifier("namespace", namespace)?;
+        }
+        let worker = self.claimer.capabilities.iter().map(|c| Some(c.as_str()));
+        self.claimer.capabilities = capability::normalise(Side::Worker, worker)?;
+        Ok(())
+    }
+}
+
+/// What one look at a lane brought.
+#[derive(Default)]
+pub struct Look {
+    /// Handed-out executions, in claim order.
+    pub claimed: Vec<Claimed>,
+    /// Something was written, so the call must return and let it be committed.
+    pub changed: bool,
+    /// The lane's number, if anybody has used it.
+    pub lane: Option<i32>,
+}
+
+/// One look: promotes what is due, takes what is ready.
+///
+/// # Errors
+/// `corruption` for an unreadable policy.
+pub fn look(db: &Db, claim: &Claim) -> Result<Look> {
+    let Some(served) = store::queue::served(
+        db,
+        &claim.lane,
+        &claim.claimer.capabilities,
+        claim.claimer.namespace.as_deref(),
+    ) else {
+        return Ok(Look::default());
+    };
+    let mut look = Look {
+        lane: Some(served.lane),
+        ..Look::default()
+    };
+    if matches!(served.state.as_str(), "paused" | "disabled") || claim.limit == 0 {
+        return Ok(look);
+    }
+    // A live worker promotes within its 250 ms; without one, or before saying "no work", the claim does it.
+    let mut promoted = !background::alive();
+    if promoted {
+        look.changed |= promote::due(db, served.lane)?;
+    }
+    loop {
+        take(db, claim, &served.queues, &mut look)?;
+        if promoted || !look.claimed.is_empty() {
+            return Ok(look);
+        }
+        promoted = true;
+        if !promote::due(db, served.lane)? {
+            return Ok(look);
+        }
+        look.changed = true;
+    }
+}
+
+/// Takes ready work until the limit is reached or nothing is left.
+fn take(db: &Db, claim: &Claim, queues: &[(i32, String)], look: &mut Look) -> Result<()> {
+    let mut after = HEAD;
+    loop {
+        let wanted = Wanted {
+            reclaim: claim.reclaim,
+            now: clock::now(),
+            low: claim.partitions.0,
+            high: claim.partitions.1,
+            limit: claim.limit - look.claimed.len() as i64,
+        };
+        if wanted.limit <= 0 {
+            return Ok(());
+        }
+        let (candidates, more) = match queues {
+            [] => return Ok(()),
+            [(queue, _)] => {
+                let candidates = take_from(db, claim, *queue, wanted);
+                let more = candidates.len() as i64 == wanted.limit;
+                (candidates, more)
+            }
+            queues => {
+                let ids: Vec<i32> = queues.iter().map(|(id, _)| *id).collect();
+                let heads = store::ready::heads(db, &ids, after, wanted);
+                let Some(last) = heads.last() else {
+                    return Ok(());
+                };
+                after = *last;
+                (
+                    store::ready::take_these(db, heads.iter().map(|h| h.id), wanted),
+                    true,
+                )
+            }
+        };
+        hand_out(db, claim, queues, candidates, look)?;
+        if !more {
+            return Ok(());
+        }
+    }
+}
+
+/// Takes from one queue, from its low-water mark on.
+fn take_from(db: &Db, claim: &Claim, queue: i32, wanted: Wanted) -> Vec<Candidate> {
+    let shared = Queue {
+        relation: session::table(c"ff_engine", c"ready"),
+        id: queue,
+    };
+    let ticket = mark::start(shared);
+    let (rank, created_at, id) = ticket.from;
+    let from = due::Position {
+        rank,
+        created_at: Instant(created_at),
+        id: uuid::Uuid::from_bytes(id),
+    };
+    let candidates = store::ready::take(db, queue, from, wanted);
+    // Entries that a filter skipped lie below the first one taken, and an old snapshot misses some.
+    let unfiltered = claim.reclaim && claim.partitions == (0, 255);
+    if unfiltered && session::read_committed() {
+        let first = candidates.first().map(|c| {
+            let e = &c.execution;
+            (
+                due::MAX_PRIORITY - e.priority,
+                e.place.created_at.0,
+                e.place.id.into_bytes(),
+            )
+        });
+        mark::passed(shared, ticket, first);
+    }
+    candidates
+}
+
+/// Gives every candidate a lease, or its end if its reclaims are used up.
+fn hand_out(
+    db: &Db,
+    claim: &Claim,
+    queues: &[(i32, String)],
+    candidates: Vec<Candidate>,
+    look: &mut Look,
+) -> Result<()> {
+    if candidates.is_empty() {
+        return Ok(());
+    }
+    let now = clock::now();
+    let claimer = store::claimer::intern(db, &claim.claimer);
+    let installation = installation::id(db);
+    let mut changes = Vec::with_capacity(candidates.len());
+    for candidate in candidates {
+        let before = candidate.execution;
+        let policy = policy(candidate.policy.as_ref())?;
+        if before.vector.lifecycle == Lifecycle::Active
+            && i64::from(before.reclaims) >= reclaim_limit(&policy, None)
+        {
+            changes.push(transition::exhaust_reclaims(before, now));
+            continue;
+        }
+        let namespace = queues.iter().find(|(id, _)| *id == before.place.queue);
+        let input = Input {
+            namespace: namespace.map(|(_, name)| name.clone()).unwrap_or_default(),
+            lane: claim.lane.clone(),
+            kind: candidate.kind,
+            payload: candidate.payload,
+            encoding: candidate.encoding,
+            policy: candidate.policy,
+        };
+        let terms = terms(before.place.partition, claimer, claim.ttl_ms);
+        let (change, kind) = transition::claim(before, &terms, &policy, ClaimReason::Claim, now);
+        let failure = change
+            .archive
+            .as_ref()
+            .and_then(|s| s.attempt.failure_reason.clone());
+        look.claimed.push(Claimed::new(
+            change.after.clone(),
+            kind,
+            input,
+            failure,
+            installation,
+        ));
+        changes.push(change);
+    }
+    look.changed = true;
+    save::apply(db, &changes, now);
+    Ok(())
+}
+
+/// The terms of a lease about to be given.
+pub fn terms(partition: i16, claimer: i32, ttl_ms: i32) -> ClaimTerms {
+    ClaimTerms {
+        claimer,
+        lease_id: clock::secret(),
+        attempt_id: clock::mint(Some(partition as u8)),
+        ttl_ms,
+    }
+}
+
+/// A lease length in milliseconds from an argument, within the settings.
+///
+/// # Errors
+/// `invalid_input` beyond `max_lease_ttl`.
+pub fn lease_ttl(argument_ms: Option<i64>) -> Result<i32> {
+    let max = guc::MAX_LEASE_TTL.value.get();
+    match argument_ms {
+        None => Ok(guc::DEFAULT_LEASE_TTL.value.get().min(max)),
+        Some(ms) if ms > i64::from(max) => {
+            Err(crate::error::Error::invalid_input("lease_ttl", "too_long").with("max_ms", max))
+        }
+        Some(ms) => Ok(ms as i32),
+    }
+}

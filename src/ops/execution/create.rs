@@ -1,0 +1,505 @@
+//! Creates executions (§10.6): T1 and T2. A single create is a batch of one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use crate::error::{Error, Kind, Result};
+use crate::guc;
+use crate::model::due::MAX_PRIORITY;
+use crate::model::execution::{Execution, Lease, Place, Progress};
+use crate::model::policy::Policy;
+use crate::model::time::{Instant, MS};
+use crate::model::transition::{Blob, Change};
+use crate::model::words::*;
+use crate::model::{id, lane_name, tags, text};
+use crate::pg::jsonb::Jsonb;
+use crate::pg::session;
+use crate::pg::spi::Db;
+use crate::store;
+use crate::store::idempotency::Key;
+use crate::store::input::Input;
+use crate::store::lane::Lane;
+
+use super::super::{clock, lane, save};
+
+/// One execution as asked for.
+pub struct Request<'a> {
+    /// Lane, registered on first use.
+    pub lane: &'a str,
+    /// Kind of work.
+    pub kind: &'a str,
+    /// Payload, byte for byte.
+    pub payload: Option<&'a [u8]>,
+    /// Its label.
+    pub encoding: Option<&'a str>,
+    /// Tenant scope.
+    pub namespace: &'a str,
+    /// Clamped into 0–9000.
+    pub priority: Option<i64>,
+    /// Tags.
+    pub tags: &'a Map<String, Value>,
+    /// Policy document.
+    pub policy: &'a Value,
+    /// Not before.
+    pub delay_until: Option<Instant>,
+    /// Not after.
+    pub deadline: Option<Instant>,
+    /// Scoped to the namespace.
+    pub key: Option<&'a str>,
+    /// Lifetime of the key, milliseconds.
+    pub dedup_window_ms: Option<i64>,
+    /// Retention after the end, milliseconds; negative for ever.
+    pub retention_ms: Option<i64>,
+    /// Chosen by the caller.
+    pub id: Option<Uuid>,
+    /// Flow to join.
+    pub flow: Option<Uuid>,
+    /// Who asks; the session's user if none.
+    pub creator: Option<&'a str>,
+}
+
+/// What became of a request.
+#[derive(Clone, Debug)]
+pub struct Created {
+    /// `created` or `duplicate`.
+    pub outcome: &'static str,
+    /// The execution, new or existing.
+    pub id: Uuid,
+    /// Its state; none if it has been purged.
+    pub public_state: Option<String>,
+    /// Its partition.
+    pub partition: i16,
+    /// Whether a duplicate's request equals the first one.
+    pub request_matches: Option<bool>,
+}
+
+/// A request that has passed every check.
+struct Checked<'a, 'r> {
+    request: &'a Request<'r>,
+    policy: Policy,
+    id: Uuid,
+    lane: Lane,
+    namespace: i32,
+}
+
+/// Creates executions; the answers stand in the order of the requests.
+///
+/// # Errors
+/// Those of §10.6, with the position of the offending request under `item` when `batch`.
+pub fn create(db: &Db, requests: &[Request], batch: bool) -> Result<Vec<Created>> {
+    let at = |i: usize, error: Error| if batch { error.item(i) } else { error };
+    let mut policies = Vec::with_capacity(requests.len());
+    for (i, request) in requests.iter().enumerate() {
+        policies.push(check(request).map_err(|e| at(i, e))?);
+    }
+    let lanes: BTreeMap<&str, Lane> = requests
+        .iter()
+        .map(|r| r.lane)
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .map(|name| (name, lane::ensure(db, name)))
+        .collect();
+    let namespaces: BTreeMap<&str, i32> = requests
+        .iter()
+        .map(|r| r.namespace)
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .map(|name| (name, lane::ensure_namespace(db, name)))
+        .collect();
+    let checked: Vec<Checked> = requests
+        .iter()
+        .zip(policies)
+        .filter_map(|(request, policy)| {
+            Some(Checked {
+                request,
+                policy,
+                id: request.id.unwrap_or_else(|| clock::mint(None)),
+                lane: lanes.get(request.lane)?.clone(),
+                namespace: *namespaces.get(request.namespace)?,
+            })
+        })
+        .collect();
+
+    let mut answers: Vec<Option<Created>> = vec![None; checked.len()];
+    duplicates_by_key(db, &checked, &mut answers);
+    duplicates_by_id(db, &checked, &mut answers);
+    for (i, c) in checked
+        .iter()
+        .enumerate()
+        .filter(|(i, _)| answers.get(*i).is_some_and(Option::is_none))
+    {
+        if matches!(c.lane.state.as_str(), "draining" | "disabled") {
+            let error = Error::new(Kind::LaneNotAccepting)
+                .say(format!("the lane is {}", c.lane.state))
+                .with("lane", c.request.lane)
+                .with("state", c.lane.state.as_str());
+            return Err(at(i, error));
+        }
+        missing_owner(c).map_err(|e| at(i, e))?;
+    }
+    insert(db, &checked, &mut answers);
+    resolve_twins(db, &checked, &mut answers);
+    Ok(answers.into_iter().flatten().collect())
+}
+
+/// Every check that needs no table, so that validation precedes every write.
+fn check(r: &Request) -> Result<Policy> {
+    lane_name::check(r.lane)?;
+    text::identifier("kind", r.kind)?;
+    text::identifier("namespace", r.namespace)?;
+    if let Some(creator) = r.creator {
+        text::identifier("creator", creator)?;
+    }
+    if let Some(key) = r.key {
+        text::identifier("idempotency_key", key)?;
+    }
+    within_limit(r.payload)?;
+    tags::check(r.tags)?;
+    if r.dedup_window_ms.is_some_and(|ms| ms <= 0) {
+        return Err(Error::invalid_input("dedup_window", "not_positive"));
+    }
+    for (name, instant) in [
+        ("delay_until", r.delay_until),
+        ("execution_deadline", r.deadline),
+    ] {
+        if instant.is_some_and(|at| !at.is_finite()) {
+            return Err(Error::invalid_input(name, "not_finite"));
+        }
+    }
+    Policy::parse(r.policy)
+}
+
+/// `payload_too_large` beyond the setting.
+pub fn within_limit(bytes: Option<&[u8]>) -> Result<()> {
+    let limit = i64::from(guc::MAX_PAYLOAD_BYTES.value.get());
+    match bytes {
+        Some(bytes) if bytes.len() as i64 > limit => Err(Error::new(Kind::PayloadTooLarge)
+            .with("bytes", bytes.len())
+            .with("limit", limit)),
+        _ => Ok(()),
+    }
+}
+
+/// Flows, budgets and quota policies that a request names but that do not exist.
+fn missing_owner(c: &Checked) -> Result<()> {
+    if let Some(flow) = c.request.flow {
+        return Err(Error::new(Kind::FlowNotFound).with("flow_id", flow.to_string()));
+    }
+    if let Some(budget) = c.policy.budget_ids.first() {
+        return Err(Error::new(Kind::BudgetNotFound).with("budget_id", budget.to_string()));
+    }
+    match c.policy.quota_policy_id {
+        Some(quota) => {
+            Err(Error::new(Kind::QuotaPolicyNotFound).with("quota_policy_id", quota.to_string()))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Takes the keys; a request whose key is alive elsewhere is a duplicate.
+fn duplicates_by_key(db: &Db, checked: &[Checked], answers: &mut [Option<Created>]) {
+    let mut keys: BTreeMap<(&str, i32), Key> = BTreeMap::new();
+    let now = clock::now();
+    for c in checked {
+        if let Some(key) = c.request.key {
+            let window = c
+                .request
+                .dedup_window_ms
+                .or(c.policy.dedup_window_ms)
+                .unwrap_or_else(|| i64::from(guc::DEFAULT_DEDUP_WINDOW.value.get()) * 1000);
+            keys.entry((key, c.namespace)).or_insert_with(|| Key {
+                namespace: c.namespace,
+                key: key.to_owned(),
+                id: c.id,
+                request: fingerprint(c.request),
+                expires_at: now.plus(window.saturating_mul(MS)),
+            });
+        }
+    }
+    if keys.is_empty() {
+        return;
+    }
+    let all: Vec<Key> = keys.values().cloned().collect();
+    let taken = store::idempotency::take(db, &all, now);
+    let lost: Vec<&Key> = all.iter().filter(|k| !taken.contains(&k.id)).collect();
+    let holders = if lost.is_empty() {
+        Vec::new()
+    } else {
+        store::idempotency::holders(db, &lost)
+    };
+    let ids: Vec<Uuid> = holders.iter().map(|(_, _, id, _)| *id).collect();
+    let states = if ids.is_empty() {
+        Vec::new()
+    } else {
+        store::execution::states(db, &ids)
+    };
+    for (c, answer) in checked.iter().zip(answers) {
+        let Some(key) = c.request.key else { continue };
+        let holder = holders
+            .iter()
+            .find(|(namespace, held, ..)| *namespace == c.namespace && held == key);
+        if let Some((_, _, id, hash)) = holder {
+            let state = states.iter().find(|(held, ..)| held == id);
+            *answer = Some(Created {
+                outcome: "duplicate",
+                id: *id,
+                public_state: state.map(|(_, word, _)| word.clone()),
+                partition: state.map_or_else(|| i16::from(id::partition_of(*id)), |(.., p)| *p),
+                request_matches: Some(hash.as_slice() == fingerprint(c.request)),
+            });
+        } else if let Some(first) = keys
+            .get(&(key, c.namespace))
+            .filter(|first| first.id != c.id)
+        {
+            // The same key twice in one call: the second is a duplicate of the first.
+            *answer = Some(Created {
+                outcome: "duplicate",
+                id: first.id,
+                public_state: None,
+                partition: i16::from(id::partition_of(first.id)),
+                request_matches: Some(first.request == fingerprint(c.request)),
+            });
+        }
+    }
+}
+
+/// Lane, kind and payload: what makes two requests equal (§10.6).
+fn fingerprint(r: &Request) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for part in [r.lane.as_bytes(), r.kind.as_bytes()] {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    match r.payload {
+        Some(payload) => {
+            hash.update([1]);
+            hash.update(payload);
+        }
+        None => hash.update([0]),
+    }
+    hash.finalize().into()
+}
+
+/// A chosen id that exists, or that stands twice in the call, is a duplicate.
+fn duplicates_by_id(db: &Db, checked: &[Checked], answers: &mut [Option<Created>]) {
+    let chosen: Vec<Uuid> = checked.iter().filter_map(|c| c.request.id).collect();
+    if chosen.is_empty() {
+        return;
+    }
+    let states = store::execution::states(db, &chosen);
+    let mut seen = BTreeSet::new();
+    for (c, answer) in checked.iter().zip(answers) {
+        let Some(id) = c.request.id.filter(|_| answer.is_none()) else {
+            continue;
+        };
+        let state = states.iter().find(|(held, ..)| *held == id);
+        if state.is_some() || !seen.insert(id) {
+            *answer = Some(duplicate_by_id(id, state));
+        }
+    }
+}
+
+fn duplicate_by_id(id: Uuid, state: Option<&(Uuid, String, i16)>) -> Created {
+    Created {
+        outcome: "duplicate",
+        id,
+        public_state: state.map(|(_, word, _)| word.clone()),
+        partition: state.map_or_else(|| i16::from(id::partition_of(id)), |(.., p)| *p),
+        request_matches: None,
+    }
+}
+
+/// T1, T2.
+fn execution(c: &Checked, queue: i32, now: Instant) -> Execution {
+    let r = c.request;
+    let p = &c.policy;
+    let delay = r
+        .delay_until
+        .or(p.delay_until_ms.map(Instant::from_unix_ms))
+        .filter(|at| *at > now);
+    let deadline_ms = p.timeout.execution_deadline_ms;
+    let setting = i64::from(guc::DEFAULT_RETENTION.value.get());
+    let retention = r
+        .retention_ms
+        .or(p.retention_ms)
+        .or(p.stream.retention_ttl_ms)
+        .or(c.lane.retention_ms)
+        .unwrap_or(if setting < 0 { -1 } else { setting * 1000 });
+    Execution {
+        place: Place {
+            id: c.id,
+            created_at: now,
+            queue,
+            lane: c.lane.id,
+            namespace: c.namespace,
+            partition: i16::from(id::partition_of(c.id)),
+            flow: None,
+            retention_ms: Some(retention),
+        },
+        priority: r
+            .priority
+            .or(p.priority)
+            .unwrap_or(0)
+            .clamp(0, i64::from(MAX_PRIORITY)) as i16,
+        vector: Vector {
+            lifecycle: Lifecycle::Runnable,
+            ownership: Ownership::Unowned,
+            eligibility: if delay.is_some() {
+                Eligibility::UntilTime
+            } else {
+                Eligibility::Now
+            },
+            blocking: if delay.is_some() {
+                Blocking::Delay
+            } else {
+                Blocking::Worker
+            },
+            outcome: TerminalOutcome::None,
+            attempt: AttemptState::PendingFirst,
+        },
+        lease: Lease::default(),
+        attempt: None,
+        total_attempts: 0,
+        retries: 0,
+        replays: 0,
+        reclaims: 0,
+        started_at: None,
+        completed_at: None,
+        purge_at: None,
+        delay_until: delay,
+        deadline: r
+            .deadline
+            .or(deadline_ms.map(|ms| now.plus(ms.saturating_mul(MS)))),
+        attempt_deadline: None,
+        recheck_at: None,
+        blocked_by_policy: None,
+        blocking_detail: delay.map(|at| format!("delayed until {}", at.iso())),
+        pending_reason: None,
+        failure_reason: None,
+        failure_category: None,
+        cancellation_reason: None,
+        cancelled_by: None,
+        grant: None,
+        progress: Progress::default(),
+        last_capability_mismatch_at: None,
+        suspension: None,
+        waitpoint: None,
+        tags: (!r.tags.is_empty()).then(|| Jsonb::from_json(&Value::Object(r.tags.clone())).into()),
+        last_transition_at: now,
+        last_mutation_at: now,
+    }
+}
+
+/// Writes what is new and answers for it.
+fn insert(db: &Db, checked: &[Checked], answers: &mut [Option<Created>]) {
+    let mut queues: BTreeMap<(i32, i32, &[String]), i32> = BTreeMap::new();
+    let now = clock::now();
+    let user = session::user();
+    let mut new = Vec::new();
+    for (i, c) in checked
+        .iter()
+        .enumerate()
+        .filter(|(i, _)| answers.get(*i).is_some_and(Option::is_none))
+    {
+        let required = c.policy.routing.required_capabilities.as_slice();
+        let queue = *queues
+            .entry((c.lane.id, c.namespace, required))
+            .or_insert_with(|| store::queue::intern(db, c.lane.id, c.namespace, required));
+        new.push((i, c, execution(c, queue, now)));
+    }
+    let row = |(_, c, e): &(usize, &Checked, Execution)| {
+        (
+            e.clone(),
+            c.request.kind.to_owned(),
+            c.request.creator.unwrap_or(&user).to_owned(),
+        )
+    };
+    let (chosen, minted): (Vec<_>, Vec<_>) = new
+        .into_iter()
+        .partition(|(_, c, _)| c.request.id.is_some());
+    let rows: Vec<_> = minted.iter().map(row).collect();
+    store::execution::insert(
+        db,
+        &rows
+            .iter()
+            .map(|(e, k, c)| (e, k.as_str(), c.as_str()))
+            .collect::<Vec<_>>(),
+    );
+    let rows: Vec<_> = chosen.iter().map(row).collect();
+    let rows: Vec<_> = rows
+        .iter()
+        .map(|(e, k, c)| (e, k.as_str(), c.as_str()))
+        .collect();
+    let won = store::execution::insert_chosen(db, &rows);
+    let fresh: Vec<_> = minted
+        .into_iter()
+        .chain(chosen.into_iter().filter(|(_, c, _)| won.contains(&c.id)))
+        .collect();
+
+    let policies: Vec<_> = fresh
+        .iter()
+        .map(|(_, c, _)| c.policy.normalised())
+        .collect();
+    let inputs: Vec<Input> = fresh
+        .iter()
+        .zip(&policies)
+        .filter(|((_, c, _), policy)| {
+            c.request.payload.is_some() || c.request.encoding.is_some() || policy.is_some()
+        })
+        .map(|((_, c, _), policy)| Input {
+            id: c.id,
+            payload: c.request.payload,
+            encoding: c.request.encoding,
+            policy: policy.as_ref(),
+        })
+        .collect();
+    store::input::insert(db, &inputs);
+    let mut changes = Vec::with_capacity(fresh.len());
+    for (i, _, e) in fresh {
+        if let Some(answer) = answers.get_mut(i) {
+            *answer = Some(Created {
+                outcome: "created",
+                id: e.place.id,
+                public_state: Some(e.vector.public_state().word().to_owned()),
+                partition: e.place.partition,
+                request_matches: None,
+            });
+        }
+        changes.push(Change {
+            before: None,
+            after: e,
+            events: Vec::new(),
+            archive: None,
+            blob: Blob::Keep,
+        });
+    }
+    save::settle(db, &changes, now);
+}
+
+/// Answers that had to wait for the insert: twins inside the call, and chosen ids lost to another session.
+fn resolve_twins(db: &Db, checked: &[Checked], answers: &mut [Option<Created>]) {
+    let open = |a: &Option<Created>| {
+        a.as_ref()
+            .is_none_or(|a| a.outcome == "duplicate" && a.public_state.is_none())
+    };
+    let ids: Vec<Uuid> = checked
+        .iter()
+        .zip(answers.iter())
+        .filter(|(_, a)| open(a))
+        .map(|(c, a)| a.as_ref().map_or(c.id, |a| a.id))
+        .collect();
+    if ids.is_empty() {
+        return;
+    }
+    let states = store::execution::states(db, &ids);
+    for (c, answer) in checked.iter().zip(answers).filter(|(_, a)| open(a)) {
+        let answer = answer.get_or_insert_with(|| duplicate_by_id(c.id, None));
+        if let Some((_, word, partition)) = states.iter().find(|(id, ..)| *id == answer.id) {
+            answer.public_state = Some(word.clone());
+            answer.partition = *partition;
+        }
+    }
+}

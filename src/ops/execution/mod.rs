@@ -1,0 +1,4 @@
+//! Operations on an execution as a whole.
+
+pub mod create;
+pub mod duty;

@@ -1,0 +1,4 @@
+//! Operations on a lease.
+
+pub mod fenced;
+pub mod renew;

@@ -1,0 +1,128 @@
+//! Saving changes: the row, and with it everything that is derived from it.
+//!
+//! No operation touches the ready queue or the timers by itself. Both follow here from the execution before
+//! and after, so that no operation can forget them; see `model::due` for what they are.
+
+use crate::model::due::{self, Ready};
+use crate::model::event::Event;
+use crate::model::execution::Execution;
+use crate::model::time::Instant;
+use crate::model::transition::{Blob, Change};
+use crate::pg::mark::Queue;
+use crate::pg::spi::Db;
+use crate::pg::{session, shared, xact};
+use crate::store;
+use crate::store::timer::{Set, Timer};
+
+/// Writes changes to executions that exist.
+pub fn apply(db: &Db, changes: &[Change], now: Instant) {
+    let superseded: Vec<_> = changes
+        .iter()
+        .filter_map(|c| Some((c.after.place.id, c.archive.as_ref()?)))
+        .collect();
+    if !superseded.is_empty() {
+        store::attempt::archive(db, &superseded);
+    }
+    let mut plain = Vec::new();
+    let mut results = Vec::new();
+    let mut details = Vec::new();
+    for change in changes {
+        match &change.blob {
+            Blob::Result(bytes, encoding) => {
+                results.push((&change.after, bytes.as_deref(), encoding.as_deref()));
+            }
+            Blob::Detail(detail) => details.push((&change.after, detail.as_deref())),
+            Blob::Keep if change.archive.is_some() => details.push((&change.after, None)),
+            Blob::Keep => plain.push(&change.after),
+        }
+    }
+    store::execution::save(db, &plain);
+    store::execution::save_with_result(db, &results);
+    store::execution::save_with_detail(db, &details);
+    settle(db, changes, now);
+}
+
+/// Brings ready queue, timers and event log in step with changes whose rows are written.
+pub fn settle(db: &Db, changes: &[Change], now: Instant) {
+    let mut gone = Vec::new();
+    let mut new = Vec::new();
+    let mut timers = Vec::new();
+    let mut events: Vec<(&Execution, &Event)> = Vec::new();
+    for change in changes {
+        let after = &change.after;
+        let was = change.before.as_ref().and_then(due::ready);
+        let is = due::ready(after);
+        if was != is {
+            gone.extend(was);
+            new.extend(is.map(|entry| (after.place.lane, entry)));
+        }
+        let stood = change.before.as_ref().and_then(due::next_due);
+        if let Some(at) = due::next_due(after)
+            && stood.is_none_or(|stood| at < stood)
+        {
+            timers.push(timer(after, at));
+        }
+        events.extend(change.events.iter().map(|event| (after, event)));
+    }
+    store::ready::delete(db, &gone);
+    let entries: Vec<Ready> = new.iter().map(|(_, entry)| *entry).collect();
+    store::ready::insert(db, &entries);
+    store::timer::insert(db, &timers);
+    store::event::append(db, now, &events);
+    tell(&gone, &new, &timers);
+}
+
+/// The timer of an execution at an instant.
+pub fn timer(e: &Execution, due_at: Instant) -> Timer {
+    let set = if e.is_terminal() {
+        Set::Purge
+    } else {
+        Set::Live
+    };
+    Timer {
+        set,
+        lane: e.place.lane,
+        due_at,
+        id: e.place.id,
+    }
+}
+
+/// What other sessions learn when this transaction ends.
+fn tell(gone: &[Ready], new: &[(i32, Ready)], timers: &[Timer]) {
+    if !shared::preloaded() {
+        return;
+    }
+    if !(gone.is_empty() && new.is_empty()) {
+        let relation = session::table(c"ff_engine", c"ready");
+        for entry in gone {
+            xact::taken(
+                Queue {
+                    relation,
+                    id: entry.queue,
+                },
+                place(entry),
+            );
+        }
+        for (lane, entry) in new {
+            xact::appeared(
+                *lane,
+                Queue {
+                    relation,
+                    id: entry.queue,
+                },
+                place(entry),
+            );
+        }
+    }
+    for timer in timers.iter().filter(|t| t.set == Set::Live) {
+        xact::due(timer.due_at.0);
+    }
+}
+
+fn place(entry: &Ready) -> crate::pg::mark::Place {
+    (
+        entry.position.rank,
+        entry.position.created_at.0,
+        entry.position.id.into_bytes(),
+    )
+}

@@ -1,0 +1,68 @@
+//! Leases by holder: the live timers lead to every leased execution.
+
+use pgrx::pg_sys::BuiltinOid::*;
+
+use crate::model::execution::Execution;
+use crate::pg::jsonb::Jsonb;
+use crate::pg::spi::{Db, Stmt};
+
+use super::execution::{columns, decode_from};
+
+static HELD: Stmt<3> = Stmt::new(
+    sql!(
+        "SELECT DISTINCT ON (e.lease_acquired_at, e.execution_id) ",
+        columns!(),
+        ", e.kind, i.payload, i.payload_encoding, i.policy, n.name, l.name, \
+           (SELECT a.attempt_failure_reason FROM ff_engine.attempt AS a \
+             WHERE a.execution_id = e.execution_id AND a.attempt_index = e.previous_attempt_index) \
+           FROM ff_engine.lane AS l \
+           JOIN ff_engine.timer AS t ON t.kind = 'l' AND t.lane_id = l.lane_id \
+           JOIN ff_engine.execution AS e ON e.execution_id = t.execution_id AND e.ownership_state = 'l' \
+           JOIN ff_engine.claimer AS c ON c.claimer_id = e.claimer_id \
+           JOIN ff_engine.namespace AS n ON n.namespace_id = e.namespace_id \
+           LEFT JOIN ff_engine.execution_input AS i ON i.execution_id = e.execution_id \
+          WHERE ($1 IS NULL OR c.worker = $1) AND c.worker_instance = $2 AND ($3 IS NULL OR n.name = $3) \
+          ORDER BY e.lease_acquired_at, e.execution_id"
+    ),
+    [TEXTOID, TEXTOID, TEXTOID],
+);
+
+/// A leased execution with what its worker was told.
+pub struct Held {
+    /// State.
+    pub execution: Execution,
+    /// Kind of work.
+    pub kind: String,
+    /// Payload.
+    pub payload: Option<Vec<u8>>,
+    /// Its label.
+    pub encoding: Option<String>,
+    /// Stored policy.
+    pub policy: Option<Jsonb>,
+    /// Namespace name.
+    pub namespace: String,
+    /// Lane name.
+    pub lane: String,
+    /// Failure of the attempt before.
+    pub previous_failure: Option<String>,
+}
+
+/// The leases an instance holds, oldest first, unlocked.
+pub fn by(db: &Db, worker: Option<&str>, instance: &str, namespace: Option<&str>) -> Vec<Held> {
+    HELD.run(db, [worker.into(), instance.into(), namespace.into()])
+        .iter()
+        .map(|row| {
+            let mut c = row.cursor();
+            Held {
+                execution: decode_from(&mut c),
+                kind: c.next(),
+                payload: c.next(),
+                encoding: c.next(),
+                policy: c.next(),
+                namespace: c.next(),
+                lane: c.next(),
+                previous_failure: c.next(),
+            }
+        })
+        .collect()
+}
