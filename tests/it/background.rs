@@ -84,7 +84,7 @@ fn o_2_a_worker_does_not_block_the_end_of_its_database() {
         name
     };
     let runs = eventually(Duration::from_secs(15), || {
-        with_a_worker(&mut onlooker, &[name.clone()]).len() == 1
+        with_a_worker(&mut onlooker, std::slice::from_ref(&name)).len() == 1
     });
     assert!(runs);
     onlooker.run(&format!("ALTER DATABASE {name} RENAME TO {name}_renamed"));
