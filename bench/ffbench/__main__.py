@@ -12,11 +12,11 @@ from .results import Results
 from .rounds import progress, report_failure
 from .sections import backlog, history, snapshot, tail, wake
 from .server import Server
-from .systems import engine, floor, graphile, handwritten, pgmq, procrastinate
+from .systems import awa, engine, floor, graphile, handwritten, pgboss, pgmq, procrastinate
 from .unavailable import Unavailable
 
 OWN = {"R0": floor, "R1": handwritten, "ff_engine": engine}
-PEERS = {"pgmq": pgmq, "graphile-worker": graphile, "procrastinate": procrastinate}
+PEERS = {"pgmq": pgmq, "graphile-worker": graphile, "procrastinate": procrastinate, "pg-boss": pgboss, "awa": awa}
 SECTIONS = {"snapshot": snapshot, "wake": wake, "tail": tail, "backlog": backlog, "history": history}
 IN_QUICK = {"snapshot"}
 

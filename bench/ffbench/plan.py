@@ -13,9 +13,9 @@ class Plan:
     backlog: int = 100_000
     connections: int = 16
     batch_connections: int = 8
-    create_many_calls: int = 3      # per connection, 1 000 executions each
-    graphile_jobs: int = 10_000
-    procrastinate_jobs: int = 2_000
+    create_many_calls: int = 6      # per connection, 1 000 executions each
+    worker_jobs: int = 10_000       # what a peer's own worker process drains in one run
+    slow_jobs: int = 2_000          # the same for those that manage a few hundred per second
     small_backlog: int = 1_000
     large_backlog: int = 1_000_000
     held_seconds: float = 600

@@ -1,4 +1,4 @@
-"""A process of its own: one procrastinate worker drains the queue `bench` and prints the seconds as JSON."""
+"""One procrastinate worker with a no-op task.    python -m ffbench.drains.procrastinate CONCURRENCY"""
 
 import asyncio
 import json

@@ -1,0 +1,1 @@
+"""Worker processes of the Python peers: each drains a prepared queue and prints the seconds as JSON."""
