@@ -18,17 +18,17 @@ extension_sql_file!(
     name = "views",
     requires = [
         "event",
-        crate::api::words::lifecycle_word,
-        crate::api::words::ownership_word,
-        crate::api::words::eligibility_word,
-        crate::api::words::blocking_word,
-        crate::api::words::outcome_word,
-        crate::api::words::attempt_state_word,
-        crate::api::words::attempt_record_word,
-        crate::api::words::attempt_type_word,
-        crate::api::words::public_state,
-        crate::api::words::event_family,
-        crate::api::words::event_type,
+        words::ff_engine::lifecycle_word,
+        words::ff_engine::ownership_word,
+        words::ff_engine::eligibility_word,
+        words::ff_engine::blocking_word,
+        words::ff_engine::outcome_word,
+        words::ff_engine::attempt_state_word,
+        words::ff_engine::attempt_record_word,
+        words::ff_engine::attempt_type_word,
+        words::ff_engine::public_state,
+        words::ff_engine::event_family,
+        words::ff_engine::event_type,
     ]
 );
 extension_sql_file!("../sql/50_reads.sql", name = "reads", requires = ["views"]);

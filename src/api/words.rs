@@ -9,7 +9,7 @@ macro_rules! word {
     ($(#[$doc:meta] $name:ident: $type:ident;)*) => {
         $(
             #[$doc]
-            #[pg_extern(schema = "ff_engine", immutable, parallel_safe, strict)]
+            #[pg_extern(immutable, parallel_safe, strict)]
             pub fn $name(letter: i8) -> Option<&'static str> {
                 w::$type::from_letter(letter as u8).map(w::$type::word)
             }
@@ -17,52 +17,57 @@ macro_rules! word {
     };
 }
 
-word! {
-    /// Word of a lifecycle phase.
-    lifecycle_word: Lifecycle;
-    /// Word of an ownership state.
-    ownership_word: Ownership;
-    /// Word of an eligibility state.
-    eligibility_word: Eligibility;
-    /// Word of a blocking reason.
-    blocking_word: Blocking;
-    /// Word of a terminal outcome.
-    outcome_word: TerminalOutcome;
-    /// Word of an attempt state.
-    attempt_state_word: AttemptState;
-    /// Word of an attempt record's state.
-    attempt_record_word: AttemptRecord;
-    /// Word of an attempt type.
-    attempt_type_word: AttemptType;
-}
+#[pg_schema]
+mod ff_engine {
+    use super::*;
 
-/// The public state of a vector (§10.3.1); ownership and blocking reason do not enter.
-#[pg_extern(schema = "ff_engine", immutable, parallel_safe, strict)]
-pub fn public_state(
-    lifecycle: i8,
-    outcome: i8,
-    eligibility: i8,
-    attempt: i8,
-) -> Option<&'static str> {
-    let vector = w::Vector {
-        lifecycle: w::Lifecycle::from_letter(lifecycle as u8)?,
-        ownership: w::Ownership::Unowned,
-        eligibility: w::Eligibility::from_letter(eligibility as u8)?,
-        blocking: w::Blocking::None,
-        outcome: w::TerminalOutcome::from_letter(outcome as u8)?,
-        attempt: w::AttemptState::from_letter(attempt as u8)?,
-    };
-    Some(vector.public_state().word())
-}
+    word! {
+        /// Word of a lifecycle phase.
+        lifecycle_word: Lifecycle;
+        /// Word of an ownership state.
+        ownership_word: Ownership;
+        /// Word of an eligibility state.
+        eligibility_word: Eligibility;
+        /// Word of a blocking reason.
+        blocking_word: Blocking;
+        /// Word of a terminal outcome.
+        outcome_word: TerminalOutcome;
+        /// Word of an attempt state.
+        attempt_state_word: AttemptState;
+        /// Word of an attempt record's state.
+        attempt_record_word: AttemptRecord;
+        /// Word of an attempt type.
+        attempt_type_word: AttemptType;
+    }
 
-/// Family of an event code.
-#[pg_extern(schema = "ff_engine", immutable, parallel_safe, strict)]
-pub fn event_family(code: i16) -> Option<&'static str> {
-    Code::from_number(code).map(|c| c.words().0)
-}
+    /// The public state of a vector (§10.3.1); ownership and blocking reason do not enter.
+    #[pg_extern(immutable, parallel_safe, strict)]
+    pub fn public_state(
+        lifecycle: i8,
+        outcome: i8,
+        eligibility: i8,
+        attempt: i8,
+    ) -> Option<&'static str> {
+        let vector = w::Vector {
+            lifecycle: w::Lifecycle::from_letter(lifecycle as u8)?,
+            ownership: w::Ownership::Unowned,
+            eligibility: w::Eligibility::from_letter(eligibility as u8)?,
+            blocking: w::Blocking::None,
+            outcome: w::TerminalOutcome::from_letter(outcome as u8)?,
+            attempt: w::AttemptState::from_letter(attempt as u8)?,
+        };
+        Some(vector.public_state().word())
+    }
 
-/// Type of an event code.
-#[pg_extern(schema = "ff_engine", immutable, parallel_safe, strict)]
-pub fn event_type(code: i16) -> Option<&'static str> {
-    Code::from_number(code).map(|c| c.words().1)
+    /// Family of an event code.
+    #[pg_extern(immutable, parallel_safe, strict)]
+    pub fn event_family(code: i16) -> Option<&'static str> {
+        Code::from_number(code).map(|c| c.words().0)
+    }
+
+    /// Type of an event code.
+    #[pg_extern(immutable, parallel_safe, strict)]
+    pub fn event_type(code: i16) -> Option<&'static str> {
+        Code::from_number(code).map(|c| c.words().1)
+    }
 }
