@@ -53,8 +53,7 @@ SQL
 }
 
 while true; do
-    IFS='|' read -r handle kind payload attempt type < <(claim) || true
-    if [[ -z $handle ]]; then
+    if ! IFS='|' read -r handle kind payload attempt type < <(claim); then
         sql >/dev/null <<<"CALL ff_wait_for_work(:'lane', '5 s');"
         continue
     fi
