@@ -13,11 +13,13 @@
 ::pgrx::pg_module_magic!();
 
 mod api;
+mod bg;
 mod error;
 mod guc;
 mod model;
 mod ops;
 mod pg;
+mod reconcile;
 mod schema;
 mod store;
 
@@ -27,4 +29,5 @@ pub extern "C-unwind" fn _PG_init() {
     guc::init();
     pg::shared::init();
     pg::xact::init();
+    bg::init();
 }

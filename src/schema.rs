@@ -43,3 +43,8 @@ extension_sql_file!(
     requires = ["event_reads"]
 );
 extension_sql_file!("../sql/90_grants.sql", name = "grants", finalize);
+pgrx::extension_sql!(
+    "SELECT ff_engine.announce_installation();",
+    name = "announce",
+    requires = [background::ff_engine::announce_installation]
+);

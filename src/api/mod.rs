@@ -12,6 +12,7 @@ use crate::pg::jsonb::Jsonb;
 use crate::pg::spi::Db;
 
 pub mod attempt;
+pub mod background;
 pub mod claim;
 pub mod claim_row;
 pub mod create;
@@ -19,6 +20,8 @@ pub mod create_items;
 pub mod id;
 pub mod lane;
 pub mod lease;
+pub mod reconcile;
+pub mod wait;
 pub mod words;
 
 /// Runs an operation inside one SPI connection and raises its error after SPI has been left.

@@ -69,6 +69,9 @@ pub fn settle(db: &Db, changes: &[Change], now: Instant) {
     store::ready::insert(db, &entries);
     store::timer::insert(db, &timers);
     store::event::append(db, now, &events);
+    if changes.iter().any(|c| c.after.is_terminal()) {
+        xact::completed();
+    }
     tell(&gone, &new, &timers);
 }
 

@@ -31,6 +31,8 @@ pub struct Workers {
     /// Raised when an extension is created, so that the launcher looks again.
     pokes: u64,
     launcher: Option<usize>,
+    /// Databases whose worker was stopped on purpose.
+    stopped: [u32; SLOTS],
 }
 
 impl Default for Workers {
@@ -39,6 +41,7 @@ impl Default for Workers {
             slots: [FREE; SLOTS],
             pokes: 0,
             launcher: None,
+            stopped: [0; SLOTS],
         }
     }
 }
@@ -137,4 +140,33 @@ pub fn launcher() -> u64 {
     let mut workers = WORKERS.exclusive();
     workers.launcher = Some(super::process::number());
     workers.pokes
+}
+
+/// Whether the worker of a database was stopped on purpose.
+pub fn stopped(database: u32) -> bool {
+    WORKERS.share().stopped.contains(&database)
+}
+
+/// The launcher is to leave a database alone.
+pub fn forbid(database: u32) {
+    if super::shared::preloaded() {
+        let mut workers = WORKERS.exclusive();
+        if !workers.stopped.contains(&database)
+            && let Some(free) = workers.stopped.iter_mut().find(|d| **d == 0)
+        {
+            *free = database;
+        }
+    }
+}
+
+/// The launcher may serve a database again.
+pub fn allow(database: u32) {
+    if super::shared::preloaded() {
+        WORKERS
+            .exclusive()
+            .stopped
+            .iter_mut()
+            .filter(|d| **d == database)
+            .for_each(|d| *d = 0);
+    }
 }

@@ -57,3 +57,11 @@ pub fn sleep(millis: i64) {
     }
     pgrx::check_for_interrupts!();
 }
+
+/// Sleeps for `millis` whatever happens to the latch, then serves interrupts.
+pub fn rest(millis: i64) {
+    std::thread::sleep(std::time::Duration::from_millis(
+        millis.max(0).unsigned_abs(),
+    ));
+    pgrx::check_for_interrupts!();
+}

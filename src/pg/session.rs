@@ -51,3 +51,58 @@ pub fn parse_timestamp(text: &str) -> Option<i64> {
         .ok()
         .map(i64::from)
 }
+
+/// A WARNING to the client and the log.
+pub fn warn(message: &str) {
+    pgrx::warning!("{message}");
+}
+
+/// OID of this session's database.
+pub fn database() -> u32 {
+    // SAFETY: set once when the backend connected.
+    u32::from(unsafe { pg_sys::MyDatabaseId })
+}
+
+/// Whether an extension is installed in this database.
+pub fn extension_exists(name: &CStr) -> bool {
+    // SAFETY: a catalog look-up inside a transaction.
+    unsafe { pg_sys::get_extension_oid(name.as_ptr(), true) != pg_sys::InvalidOid }
+}
+
+/// A background process runs with a superuser's rights, so nobody else's objects may be in its path.
+pub fn pin_search_path() {
+    // SAFETY: sets an ordinary setting of this process.
+    unsafe {
+        pg_sys::SetConfigOption(
+            c"search_path".as_ptr(),
+            c"pg_catalog, pg_temp".as_ptr(),
+            pg_sys::GucContext::PGC_USERSET,
+            pg_sys::GucSource::PGC_S_SESSION,
+        );
+    }
+}
+
+/// Shows a name in `pg_stat_activity.application_name`.
+pub fn report_application(name: &CStr) {
+    // SAFETY: the text is copied.
+    unsafe { pg_sys::pgstat_report_appname(name.as_ptr()) };
+}
+
+/// Shows an activity in `pg_stat_activity.query`.
+pub fn report_running(activity: &CStr) {
+    // SAFETY: the text is copied.
+    unsafe {
+        pg_sys::pgstat_report_activity(pg_sys::BackendState::STATE_RUNNING, activity.as_ptr())
+    };
+}
+
+/// Shows that the process is idle.
+pub fn report_idle() {
+    // SAFETY: no text is needed.
+    unsafe { pg_sys::pgstat_report_activity(pg_sys::BackendState::STATE_IDLE, std::ptr::null()) };
+}
+
+/// A line in the server log.
+pub fn log(message: &str) {
+    pgrx::log!("{message}");
+}

@@ -11,6 +11,9 @@ const SLOTS: usize = 2048;
 /// Lanes a waiter names; one that waits for more is woken for any.
 const LANES: usize = 4;
 
+/// Stands in place of a lane for sessions that wait for executions to end.
+pub const COMPLETIONS: i32 = -1;
+
 #[derive(Clone, Copy)]
 struct Slot {
     database: u32,

@@ -19,6 +19,8 @@ struct Pending {
     ready: Vec<(i32, usize)>,
     /// The earliest instant at which something falls due.
     due: Option<i64>,
+    /// Executions ended.
+    ended: bool,
     /// The extension was created.
     poke: bool,
 }
@@ -74,6 +76,11 @@ pub fn due(at: i64) {
     with(|p| p.due = Some(p.due.map_or(at, |earlier| earlier.min(at))));
 }
 
+/// An execution has ended.
+pub fn completed() {
+    with(|p| p.ended = true);
+}
+
 /// The launcher should look for databases with the extension.
 pub fn poke() {
     with(|p| p.poke = true);
@@ -121,6 +128,9 @@ fn committed(pending: Pending) {
     }
     if let Some(at) = pending.due {
         background::due(at);
+    }
+    if pending.ended {
+        waiter::wake(&[waiter::COMPLETIONS], usize::MAX, None);
     }
     if pending.poke {
         background::poke();

@@ -68,6 +68,16 @@ static STATES: Stmt<1> = Stmt::new(
     [UUIDARRAYOID],
 );
 
+static OUTCOMES: Stmt<1> = Stmt::new(
+    c"SELECT n.execution_id,
+             ff_engine.public_state(e.lifecycle_phase, e.terminal_outcome, e.eligibility_state, e.attempt_state),
+             ff_engine.outcome_word(e.terminal_outcome), e.completed_at
+        FROM unnest($1) WITH ORDINALITY AS n (execution_id, ordinal)
+        LEFT JOIN ff_engine.execution AS e ON e.execution_id = n.execution_id
+       ORDER BY n.ordinal",
+    [UUIDARRAYOID],
+);
+
 static PURGE: Stmt<1> = Stmt::new(
     c"WITH attempts AS (DELETE FROM ff_engine.attempt AS a WHERE a.execution_id = ANY ($1)),
            inputs AS (DELETE FROM ff_engine.execution_input AS i WHERE i.execution_id = ANY ($1))
@@ -106,6 +116,33 @@ pub fn states(db: &Db, ids: &[Uuid]) -> Vec<(Uuid, String, i16)> {
     let rows = STATES.run(db, [array::uuids(ids.iter().copied())]);
     rows.iter()
         .map(|r| (r.get(1), r.get(2), r.get(3)))
+        .collect()
+}
+
+/// How one of several executions stands; nothing but its id is known of one that is absent.
+pub struct Standing {
+    /// Whose.
+    pub id: Uuid,
+    /// Public state word.
+    pub public_state: Option<String>,
+    /// Outcome word, `none` while it has not ended.
+    pub outcome: Option<String>,
+    /// When it ended.
+    pub completed_at: Option<Instant>,
+}
+
+/// How executions stand, in the order asked for.
+pub fn standings(db: &Db, ids: &[Uuid]) -> Vec<Standing> {
+    let row = |r: Row| Standing {
+        id: r.get(1),
+        public_state: r.get(2),
+        outcome: r.get(3),
+        completed_at: r.get::<Option<i64>>(4).map(Instant),
+    };
+    OUTCOMES
+        .run(db, [array::uuids(ids.iter().copied())])
+        .iter()
+        .map(row)
         .collect()
 }
 

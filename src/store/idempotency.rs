@@ -26,12 +26,14 @@ static HOLDERS: Stmt<2> = Stmt::new(
     [INT4ARRAYOID, TEXTARRAYOID],
 );
 
-static EXPIRE: Stmt<2> = Stmt::new(
+static EXPIRE: Stmt<3> = Stmt::new(
     c"DELETE FROM ff_engine.idempotency AS k
        USING (SELECT d.namespace_id, d.key FROM ff_engine.idempotency AS d
-               WHERE d.expires_at <= $1 ORDER BY d.expires_at LIMIT $2 FOR UPDATE SKIP LOCKED) AS due
+               WHERE d.expires_at <= $1
+                 AND ($3 IS NULL OR d.namespace_id = (SELECT n.namespace_id FROM ff_engine.namespace AS n WHERE n.name = $3))
+               ORDER BY d.expires_at LIMIT $2 FOR UPDATE SKIP LOCKED) AS due
        WHERE k.namespace_id = due.namespace_id AND k.key = due.key",
-    [TIMESTAMPTZOID, INT8OID],
+    [TIMESTAMPTZOID, INT8OID, TEXTOID],
 );
 
 static ANY_DUE: Stmt<1> = Stmt::new(
@@ -82,9 +84,11 @@ pub fn holders(db: &Db, keys: &[&Key]) -> Vec<(i32, String, Uuid, Vec<u8>)> {
         .collect()
 }
 
-/// Deletes keys past their lifetime, oldest first.
-pub fn expire(db: &Db, now: Instant, limit: i64) -> usize {
-    EXPIRE.run(db, [now.0.into(), limit.into()]).len()
+/// Deletes keys past their lifetime, oldest first, of one namespace if named.
+pub fn expire(db: &Db, now: Instant, limit: i64, namespace: Option<&str>) -> usize {
+    EXPIRE
+        .run(db, [now.0.into(), limit.into(), namespace.into()])
+        .len()
 }
 
 /// Whether a key is past its lifetime.

@@ -18,6 +18,7 @@ macro_rules! sql {
 
 pub mod attempt;
 pub mod claimer;
+pub mod cron;
 pub mod event;
 pub mod execution;
 pub mod held;
@@ -25,6 +26,7 @@ pub mod idempotency;
 pub mod input;
 pub mod installation;
 pub mod lane;
+pub mod process;
 pub mod queue;
 pub mod ready;
 pub mod timer;

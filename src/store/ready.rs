@@ -146,6 +146,34 @@ pub struct Candidate {
     pub policy: Option<Jsonb>,
 }
 
+/// Whether a claim could get something: a ready entry, or a due delay or elapsed lease that it would promote.
+static WORK: Stmt<6> = Stmt::new(
+    sql!(
+        "SELECT EXISTS (\
+            SELECT FROM unnest($1) AS q (queue_id) \
+              JOIN ff_engine.ready AS r ON r.queue_id = q.queue_id \
+              JOIN ff_engine.execution AS e ON e.execution_id = r.execution_id \
+             WHERE ",
+        claimable!("$2", "$3", "$4", "$5"),
+        ") OR EXISTS (\
+            SELECT FROM ff_engine.timer AS t JOIN ff_engine.execution AS e ON e.execution_id = t.execution_id \
+             WHERE t.kind = 'l' AND t.lane_id = $6 AND t.due_at <= $3 AND e.queue_id = ANY ($1) \
+               AND e.partition_key BETWEEN $4 AND $5 \
+               AND (e.execution_deadline IS NULL OR e.execution_deadline > $3) \
+               AND (e.eligibility_state = 't' AND e.delay_until <= $3 \
+                    OR $2 AND e.ownership_state = 'l' AND e.lease_expires_at <= $3 \
+                    OR e.grant_expires_at <= $3))"
+    ),
+    [
+        INT4ARRAYOID,
+        BOOLOID,
+        TIMESTAMPTZOID,
+        INT2OID,
+        INT2OID,
+        INT4OID,
+    ],
+);
+
 /// What a claim accepts.
 #[derive(Clone, Copy)]
 pub struct Wanted {
@@ -274,4 +302,17 @@ pub fn delete(db: &Db, entries: &[Ready]) {
         })
         .collect();
     DELETE.run(db, &rows);
+}
+
+/// Whether a claim of these queues of a lane could get something now; the limit does not matter.
+pub fn any(db: &Db, lane: i32, queues: &[i32], w: Wanted) -> bool {
+    let args = [
+        array::ints(queues.iter().copied()),
+        w.reclaim.into(),
+        w.now.0.into(),
+        w.low.into(),
+        w.high.into(),
+        lane.into(),
+    ];
+    WORK.run(db, args).first().is_some_and(|r| r.get(1))
 }

@@ -2,6 +2,7 @@
 
 pub mod any;
 pub mod next;
+pub mod peek;
 pub mod promote;
 pub mod recover;
 pub mod row;

@@ -1,0 +1,111 @@
+//! Running duties by hand or from a scheduler (§10.21).
+
+use pgrx::datum::Range;
+use pgrx::prelude::*;
+
+use crate::error::Result;
+use crate::guc;
+use crate::pg::jsonb::Jsonb;
+use crate::pg::spi::Db;
+use crate::reconcile::{self, Reconciler, Scope, Tally};
+
+use super::claim::partitions;
+use super::{entry, limit, object};
+
+type Row = (i32, i32, i32, bool);
+
+fn scope(
+    max_items: Option<i32>,
+    range: Option<Range<i32>>,
+    namespace: Option<String>,
+    tags: Option<Jsonb>,
+) -> Result<Scope> {
+    Ok(Scope {
+        limit: match max_items {
+            Some(n) => limit(Some(n), "max_items", i32::MAX)?,
+            None => i64::from(guc::RECONCILE_BATCH.value.get()),
+        },
+        partitions: partitions(range)?,
+        namespace,
+        tags: object(tags, "tags")?,
+    })
+}
+
+fn run(db: &Db, name: &str, scope: &Scope) -> Result<Tally> {
+    reconcile::find(name).map_or_else(|| Ok(Tally::default()), |r| r.run(db, scope))
+}
+
+macro_rules! reconcilers {
+    ($(#[$doc:meta] $function:ident = $name:literal;)*) => {
+        $(
+            #[$doc]
+            #[pg_extern(volatile, parallel_unsafe, security_definer)]
+            #[search_path(pg_catalog, pg_temp)]
+            #[allow(clippy::type_complexity)]
+            fn $function(
+                max_items: default!(Option<i32>, "NULL"),
+                partitions: default!(Option<Range<i32>>, "NULL"),
+                namespace: default!(Option<String>, "NULL"),
+                tags: default!(Option<Jsonb>, "NULL"),
+            ) -> TableIterator<'static, (
+                name!(processed, i32),
+                name!(skipped, i32),
+                name!(errors, i32),
+                name!(remaining, bool),
+            )> {
+                let tally = entry(|db| run(db, $name, &scope(max_items, partitions, namespace, tags)?));
+                TableIterator::once(row(tally))
+            }
+        )*
+    };
+}
+
+fn row(t: Tally) -> Row {
+    (t.processed, t.skipped, t.errors, t.remaining)
+}
+
+reconcilers! {
+    /// Marks elapsed leases.
+    ff_reconcile_lease_expiry = "lease_expiry";
+    /// Makes executions whose delay is over eligible.
+    ff_reconcile_delayed = "delayed";
+    /// Ends attempts whose time is over.
+    ff_reconcile_attempt_timeout = "attempt_timeout";
+    /// Ends executions past their deadline.
+    ff_reconcile_execution_deadline = "execution_deadline";
+    /// Forgets idempotency keys past their lifetime.
+    ff_reconcile_idempotency = "idempotency";
+    /// Deletes terminal executions whose retention is over.
+    ff_reconcile_retention = "retention";
+}
+
+/// Runs every duty once.
+#[pg_extern(volatile, parallel_unsafe, security_definer)]
+#[search_path(pg_catalog, pg_temp)]
+#[allow(clippy::type_complexity)]
+fn ff_tick(
+    max_items: default!(Option<i32>, "NULL"),
+    partitions: default!(Option<Range<i32>>, "NULL"),
+) -> TableIterator<
+    'static,
+    (
+        name!(reconciler, &'static str),
+        name!(processed, i32),
+        name!(skipped, i32),
+        name!(errors, i32),
+        name!(remaining, bool),
+    ),
+> {
+    let tallies = entry(|db| {
+        let scope = scope(max_items, partitions, None, None)?;
+        reconcile::ALL
+            .iter()
+            .map(|r: &Reconciler| Ok((r.name, r.run(db, &scope)?)))
+            .collect::<Result<Vec<_>>>()
+    });
+    TableIterator::new(
+        tallies
+            .into_iter()
+            .map(|(name, t)| (name, t.processed, t.skipped, t.errors, t.remaining)),
+    )
+}

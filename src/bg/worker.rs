@@ -1,0 +1,148 @@
+//! The loop of one database: run what is due, each duty in transactions of its own, and sleep until the next.
+
+use pgrx::pg_sys;
+use pgrx::pg_sys::panic::CaughtError;
+
+use crate::pg::spi::Db;
+use crate::pg::{background, clock, lock, process, session};
+use crate::reconcile::{self, Scope};
+use crate::store;
+
+use super::schedule::Schedule;
+use super::signals;
+
+/// Longest sleep, so that a dropped extension or database is noticed.
+const LONGEST: i64 = 750_000;
+/// An error of one duty is logged this often at most, microseconds.
+const LOG_EVERY: i64 = 60_000_000;
+
+/// Entry point of the process; `database` is the OID of the database to serve.
+#[unsafe(no_mangle)]
+#[pgrx::pg_guard]
+pub extern "C-unwind" fn ff_engine_worker_main(database: pg_sys::Datum) {
+    signals::install();
+    // SAFETY: called once, at the start of a background process.
+    unsafe {
+        pg_sys::BackgroundWorkerInitializeConnectionByOid(
+            pg_sys::Oid::from(database.value() as u32),
+            pg_sys::InvalidOid,
+            0,
+        );
+    }
+    session::pin_search_path();
+    session::report_application(c"ff_engine worker");
+    if !transaction(c"ff_engine: starting", || {
+        installed() && lock::only_worker()
+    })
+    .unwrap_or(false)
+    {
+        return;
+    }
+    process::at_exit(background::gone);
+    serve();
+    background::gone();
+}
+
+/// Runs until the extension or the database is going away.
+fn serve() {
+    let mut schedule = Schedule::new(reconcile::ALL);
+    let mut logged = vec![i64::MIN; reconcile::ALL.len()];
+    loop {
+        signals::reload_if_asked();
+        // From here on every commit that brings something due sets the latch, so none falls between look and sleep.
+        background::sleeping(i64::MAX);
+        let looked = transaction(c"ff_engine: looking for due work", || {
+            (
+                lock::database_is_wanted_elsewhere(),
+                installed(),
+                Db::with(store::timer::next),
+            )
+        });
+        let timer = match looked {
+            Ok((true, ..)) | Ok((_, false, _)) => return,
+            Ok((_, _, timer)) => timer.map_or(i64::MAX, |at| at.0),
+            Err(_) => i64::MAX,
+        };
+        let now = clock::wall_micros();
+        for index in schedule.due(now, timer <= now) {
+            let Some(duty) = reconcile::ALL.get(index) else {
+                continue;
+            };
+            let activity =
+                std::ffi::CString::new(format!("ff_engine: {}", duty.name)).unwrap_or_default();
+            let outcome = transaction(&activity, || Db::with(|db| duty.run(db, &Scope::all())));
+            let failure = match &outcome {
+                Ok(Ok(tally)) => {
+                    schedule.ran(index, now, tally.remaining);
+                    None
+                }
+                Ok(Err(error)) => Some(error.message()),
+                Err(message) => Some(message.clone()),
+            };
+            if let Some(message) = failure {
+                schedule.ran(index, now, false);
+                if let Some(last) = logged
+                    .get_mut(index)
+                    .filter(|last| now - **last > LOG_EVERY)
+                {
+                    *last = now;
+                    session::log(&format!("ff_engine: {} failed: {message}", duty.name));
+                }
+            }
+        }
+        let now = clock::wall_micros();
+        let timer = transaction(c"ff_engine: looking for due work", || {
+            Db::with(store::timer::next)
+        })
+        .ok()
+        .flatten()
+        .map_or(i64::MAX, |at| at.0);
+        let until = schedule
+            .next()
+            .min(timer.max(now + 1_000))
+            .min(now + LONGEST);
+        background::sleeping(until);
+        session::report_idle();
+        if until > now {
+            process::sleep((until - now) / 1000 + 1);
+        }
+    }
+}
+
+fn installed() -> bool {
+    session::extension_exists(c"ff_engine")
+}
+
+/// One short transaction. An error is returned as its message, with everything undone.
+fn transaction<T>(activity: &std::ffi::CStr, work: impl FnOnce() -> T) -> Result<T, String> {
+    session::report_running(activity);
+    // SAFETY: the pattern of every background process: begin, snapshot, work, commit; or abort.
+    unsafe {
+        pg_sys::SetCurrentStatementStartTimestamp();
+        pg_sys::StartTransactionCommand();
+        let context = pg_sys::CurrentMemoryContext;
+        let outcome = pgrx::PgTryBuilder::new(std::panic::AssertUnwindSafe(|| {
+            pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+            let value = work();
+            pg_sys::PopActiveSnapshot();
+            pg_sys::CommitTransactionCommand();
+            Ok(value)
+        }))
+        .catch_others(|error| {
+            Err(match error {
+                CaughtError::PostgresError(report)
+                | CaughtError::ErrorReport(report)
+                | CaughtError::RustPanic {
+                    ereport: report, ..
+                } => report.message().to_owned(),
+            })
+        })
+        .execute();
+        if outcome.is_err() {
+            pg_sys::MemoryContextSwitchTo(context);
+            pg_sys::AbortCurrentTransaction();
+        }
+        pg_sys::MemoryContextSwitchTo(pg_sys::TopMemoryContext);
+        outcome
+    }
+}

@@ -1,0 +1,52 @@
+//! Heavyweight locks with a name: one worker per database, and the probe for a database that is going away.
+
+use pgrx::pg_sys;
+
+fn object(
+    database: pg_sys::Oid,
+    class: pg_sys::Oid,
+    object: pg_sys::Oid,
+    sub: u16,
+) -> pg_sys::LOCKTAG {
+    pg_sys::LOCKTAG {
+        locktag_field1: database.into(),
+        locktag_field2: class.into(),
+        locktag_field3: object.into(),
+        locktag_field4: sub,
+        locktag_type: pg_sys::LockTagType::LOCKTAG_OBJECT as u8,
+        locktag_lockmethodid: pg_sys::DEFAULT_LOCKMETHOD as u8,
+    }
+}
+
+fn acquire(tag: &pg_sys::LOCKTAG, mode: u32, session: bool) -> bool {
+    // SAFETY: the tag is complete; without waiting the answer comes at once.
+    let result = unsafe { pg_sys::LockAcquire(tag, mode as i32, session, true) };
+    result != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
+}
+
+/// Takes, for the life of this process, the lock that makes it the only worker of its database.
+pub fn only_worker() -> bool {
+    // SAFETY: set once when the process connected; a catalog look-up inside a transaction.
+    let (database, extension) = unsafe {
+        (
+            pg_sys::MyDatabaseId,
+            pg_sys::get_extension_oid(c"ff_engine".as_ptr(), true),
+        )
+    };
+    acquire(
+        &object(database, pg_sys::ExtensionRelationId, extension, 1),
+        pg_sys::ExclusiveLock,
+        true,
+    )
+}
+
+/// Whether somebody drops, renames or copies this database and waits for its sessions to go.
+pub fn database_is_wanted_elsewhere() -> bool {
+    // SAFETY: set once when the process connected.
+    let database = unsafe { pg_sys::MyDatabaseId };
+    !acquire(
+        &object(pg_sys::InvalidOid, pg_sys::DatabaseRelationId, database, 0),
+        pg_sys::RowExclusiveLock,
+        false,
+    )
+}

@@ -1,0 +1,108 @@
+//! Periodic duties (§10.21): each is operations in bounded batches, harmless to run twice or at once.
+#![forbid(unsafe_code)]
+
+use serde_json::{Map, Value};
+
+use crate::error::Result;
+use crate::guc;
+use crate::model::due::Duty;
+use crate::pg::spi::Db;
+
+mod due;
+mod idempotency;
+mod retention;
+
+/// What a run is restricted to.
+#[derive(Clone, Debug)]
+pub struct Scope {
+    /// At most so many rows.
+    pub limit: i64,
+    /// Lowest and highest partition.
+    pub partitions: (i16, i16),
+    /// Only this namespace.
+    pub namespace: Option<String>,
+    /// Only executions whose tags contain these.
+    pub tags: Map<String, Value>,
+}
+
+impl Scope {
+    /// Everything, in the batch of the setting.
+    pub fn all() -> Scope {
+        Scope {
+            limit: i64::from(guc::RECONCILE_BATCH.value.get()),
+            partitions: (0, 255),
+            namespace: None,
+            tags: Map::new(),
+        }
+    }
+}
+
+/// What a run did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Rows handled.
+    pub processed: i32,
+    /// Rows that were no longer due.
+    pub skipped: i32,
+    /// Rows whose handling failed.
+    pub errors: i32,
+    /// Due rows are left.
+    pub remaining: bool,
+}
+
+/// One duty.
+pub struct Reconciler {
+    /// Its name, as in `ff_reconcile_<name>`.
+    pub name: &'static str,
+    /// Longest pause between two runs of a background worker, milliseconds.
+    pub every_ms: i64,
+    /// Looks at timers, so that a due instant wakes the worker for it.
+    pub timed: bool,
+    run: fn(&Db, &Scope) -> Result<Tally>,
+}
+
+impl Reconciler {
+    /// Runs it once.
+    ///
+    /// # Errors
+    /// Only those that concern no single row.
+    pub fn run(&self, db: &Db, scope: &Scope) -> Result<Tally> {
+        (self.run)(db, scope)
+    }
+}
+
+macro_rules! duty {
+    ($name:literal, $every:literal, $duty:ident) => {
+        Reconciler {
+            name: $name,
+            every_ms: $every,
+            timed: true,
+            run: |db, scope| due::run(db, Duty::$duty, scope),
+        }
+    };
+}
+
+/// All duties, in the order of a tick.
+pub static ALL: &[Reconciler] = &[
+    duty!("execution_deadline", 5_000, ExecutionDeadline),
+    duty!("attempt_timeout", 2_000, AttemptTimeout),
+    duty!("lease_expiry", 1_500, LeaseExpiry),
+    duty!("delayed", 750, Delay),
+    Reconciler {
+        name: "idempotency",
+        every_ms: 60_000,
+        timed: false,
+        run: idempotency::run,
+    },
+    Reconciler {
+        name: "retention",
+        every_ms: 60_000,
+        timed: false,
+        run: retention::run,
+    },
+];
+
+/// The duty of a name.
+pub fn find(name: &str) -> Option<&'static Reconciler> {
+    ALL.iter().find(|r| r.name == name)
+}
