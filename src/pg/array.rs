@@ -58,3 +58,9 @@ pub fn ints(items: impl IntoIterator<Item = i32>) -> Arg {
         items.into_iter().map(Arg::from),
     )
 }
+
+/// The array type of an element type.
+pub fn type_of(element: pg_sys::BuiltinOid) -> pg_sys::Oid {
+    // SAFETY: a catalog look-up inside a transaction.
+    unsafe { pg_sys::get_array_type(element.into()) }
+}

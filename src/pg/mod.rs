@@ -14,7 +14,6 @@ pub mod process;
 pub mod session;
 pub mod shared;
 pub mod spi;
-pub mod sql;
 pub mod subxact;
 pub mod waiter;
 pub mod xact;

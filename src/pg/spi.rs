@@ -182,17 +182,17 @@ impl<const N: usize> Stmt<N> {
 }
 
 /// A kept plan, made at first use.
-pub(super) struct Kept(Cell<pg_sys::SPIPlanPtr>);
+pub struct Kept(Cell<pg_sys::SPIPlanPtr>);
 
 // SAFETY: a backend has one thread.
 unsafe impl Sync for Kept {}
 
 impl Kept {
-    pub(super) const fn new() -> Self {
+    pub const fn new() -> Self {
         Self(Cell::new(ptr::null_mut()))
     }
 
-    pub(super) fn execute(
+    pub fn execute(
         &self,
         _db: &Db,
         sql: impl FnOnce() -> CString,

@@ -3,6 +3,7 @@
 use pgrx::pg_sys::BuiltinOid::*;
 use uuid::Uuid;
 
+use super::statement::Write;
 use crate::model::execution::End;
 use crate::model::time::Instant;
 use crate::model::transition::Superseded;
@@ -10,7 +11,6 @@ use crate::model::words::EndOp;
 use crate::pg::array;
 use crate::pg::jsonb::Jsonb;
 use crate::pg::spi::{Arg, Db, Stmt};
-use crate::pg::sql::Write;
 
 static INSERT: Write<22> = Write::insert(
     "ff_engine.attempt",

@@ -2,12 +2,12 @@
 
 use pgrx::pg_sys::BuiltinOid::*;
 
+use super::statement::Write;
 use crate::model::event::Event;
 use crate::model::execution::Execution;
 use crate::model::time::Instant;
 use crate::pg::jsonb::Jsonb;
 use crate::pg::spi::{Arg, Db};
-use crate::pg::sql::Write;
 
 use super::execution::carried;
 

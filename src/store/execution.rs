@@ -3,13 +3,13 @@
 use pgrx::pg_sys::BuiltinOid::*;
 use uuid::Uuid;
 
+use super::statement::Write;
 use crate::model::execution::*;
 use crate::model::time::Instant;
 use crate::model::words::*;
 use crate::pg::array;
 use crate::pg::jsonb::Jsonb;
 use crate::pg::spi::{Arg, Cursor, Db, Row, Stmt};
-use crate::pg::sql::Write;
 
 /// The columns of [`decode`], in its order.
 macro_rules! columns {

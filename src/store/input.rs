@@ -3,10 +3,10 @@
 use pgrx::pg_sys::BuiltinOid::*;
 use uuid::Uuid;
 
+use super::statement::Write;
 use crate::pg::array;
 use crate::pg::jsonb::Jsonb;
 use crate::pg::spi::{Arg, Db, Stmt};
-use crate::pg::sql::Write;
 
 static INSERT: Write<4> = Write::insert(
     "ff_engine.execution_input",

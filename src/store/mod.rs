@@ -29,4 +29,5 @@ pub mod lane;
 pub mod process;
 pub mod queue;
 pub mod ready;
+pub mod statement;
 pub mod timer;

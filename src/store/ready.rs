@@ -3,13 +3,13 @@
 use pgrx::pg_sys::BuiltinOid::*;
 use uuid::Uuid;
 
+use super::statement::Write;
 use crate::model::due::{Position, Ready};
 use crate::model::execution::Execution;
 use crate::model::time::Instant;
 use crate::pg::array;
 use crate::pg::jsonb::Jsonb;
 use crate::pg::spi::{Arg, Db, Rows, Stmt};
-use crate::pg::sql::Write;
 
 use super::execution::{columns, decode_from};
 

@@ -3,9 +3,9 @@
 use pgrx::pg_sys::BuiltinOid::*;
 use uuid::Uuid;
 
+use super::statement::Write;
 use crate::model::time::Instant;
 use crate::pg::spi::{Arg, Db, Stmt};
-use crate::pg::sql::Write;
 
 static INSERT: Write<4> = Write::insert(
     "ff_engine.timer",

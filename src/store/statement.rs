@@ -4,8 +4,8 @@ use std::ffi::CString;
 
 use pgrx::pg_sys;
 
-use super::array::array;
-use super::spi::{Arg, Db, Kept, Rows};
+use crate::pg::array::{array, type_of as array_type};
+use crate::pg::spi::{Arg, Db, Kept, Rows};
 
 /// What a write does with its columns.
 #[derive(Clone, Copy)]
@@ -85,10 +85,7 @@ impl<const N: usize> Write<N> {
                 )
             }
             rows => {
-                // SAFETY: a catalog look-up inside a transaction.
-                let types = self
-                    .columns
-                    .map(|(_, oid)| unsafe { pg_sys::get_array_type(oid.into()) });
+                let types = self.columns.map(|(_, oid)| array_type(oid));
                 let args: [Arg; N] = std::array::from_fn(|c| {
                     let oid = self
                         .columns
