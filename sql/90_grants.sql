@@ -1,1 +1,126 @@
--- 90_grants
+-- Nothing of the engine is granted to anybody: ff_create_roles() grants, class by class. Views and tables are born closed.
+DO $$
+DECLARE
+    routine regprocedure;
+BEGIN
+    FOR routine IN
+        SELECT p.oid
+          FROM pg_catalog.pg_extension AS x
+          JOIN pg_catalog.pg_depend AS d ON d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass AND d.refobjid = x.oid
+                                        AND d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.deptype = 'e'
+          JOIN pg_catalog.pg_proc AS p ON p.oid = d.objid
+         WHERE x.extname = 'ff_engine'
+    LOOP
+        EXECUTE pg_catalog.format('REVOKE ALL ON ROUTINE %s FROM PUBLIC', routine);
+    END LOOP;
+END;
+$$;
+
+-- What \df+ says of each public function. The names are those of the specification, one function each.
+DO $$
+DECLARE
+    note record;
+BEGIN
+    FOR note IN
+        SELECT p.oid::pg_catalog.regprocedure AS routine, c.text
+          FROM (VALUES
+                -- creating
+                ('ff_create_execution', 'Creates one execution, once per idempotency key or id. Outcomes: created, duplicate.'),
+                ('ff_create_executions', 'Creates a batch of executions from a JSON array of objects, all or none.'),
+                ('ff_create_many', 'Creates one execution per payload of an array, all or none.'),
+                ('ff_new_id', 'Mints a time-ordered id that carries a partition.'),
+                ('ff_partition_of', 'The partition, 0 to 255, that an id stands for.'),
+                ('ff_format_execution_id', 'The interop text form {fp:N}:<uuid> of an execution''s id.'),
+                ('ff_parse_execution_id', 'Takes the interop text form {fp:N}:<uuid> apart.'),
+                ('ff_get_execution_tag', 'One tag of an execution, NULL when absent.'),
+                ('ff_get_execution_namespace', 'The namespace of an execution, NULL when absent.'),
+                -- lanes
+                ('ff_set_lane', 'Registers a lane, or changes its state and retention. Outcomes: registered, changed, unchanged.'),
+                ('ff_list_lanes', 'Pages through the registered lanes by name.'),
+                -- claiming
+                ('ff_claim', 'Claims new, resumed, retried or lost work of one lane under an expiring lease.'),
+                ('ff_claim_any', 'Claims work from several lanes in one call.'),
+                ('ff_wait_for_work', 'CALL it outside a transaction block: waits, holding no snapshot, until a claim could get something. Outcomes: work, timeout.'),
+                ('ff_wait_for_work_any', 'CALL it outside a transaction block: as ff_wait_for_work, for several lanes.'),
+                ('ff_recover_leases', 'The live leases of a worker instance with their handles, for a worker that lost a response.'),
+                ('ff_complete_and_claim', 'Completes one execution and claims the next in one call.'),
+                ('ff_complete_many_and_claim', 'Completes a batch of executions and claims the next ones in one call.'),
+                ('ff_handle_info', 'Decodes a handle without touching any state.'),
+                -- working
+                ('ff_renew', 'Extends the lease that a handle names.'),
+                ('ff_renew_many', 'Extends all leases of a worker in one call, each renewed or rejected.'),
+                ('ff_progress', 'Reports progress of the running attempt.'),
+                ('ff_delay', 'Gives the lease back until an instant; the attempt continues then. Outcomes: delayed, ready.'),
+                ('ff_complete', 'Completes an execution with a result. Repeating the call returns the first answer.'),
+                ('ff_complete_many', 'Completes a batch of executions, all or none unless on_error is report.'),
+                ('ff_fail', 'Ends an attempt as failed. Outcomes: retry_scheduled, terminal_failed.'),
+                ('ff_cancel', 'Cancels the execution that the caller holds.'),
+                -- reading
+                ('ff_describe_execution', 'All facts of one execution but its payload, result and policy.'),
+                ('ff_read_execution_info', 'The state vector and the main facts of one execution.'),
+                ('ff_read_execution_state', 'The public state of one execution, NULL when absent.'),
+                ('ff_get_execution_result', 'The result of an execution, one row exactly when it is completed.'),
+                ('ff_read_execution_context', 'Payload, kind and tags of an execution, for its worker.'),
+                ('ff_read_exec_core_fields', 'Named scalar fields of one execution as a JSON object of texts.'),
+                ('ff_read_current_attempt_index', 'The index of an execution''s latest attempt, NULL before the first claim.'),
+                ('ff_read_total_attempt_count', 'How many attempts an execution ever had: the index of the next one.'),
+                ('ff_resolve_execution_flow_id', 'The flow of an execution, NULL when it has none.'),
+                ('ff_list_attempts', 'Pages through the attempts of an execution, newest first.'),
+                ('ff_list_executions', 'Pages through executions by id, with filters.'),
+                ('ff_count_executions', 'Counts executions per public state.'),
+                ('ff_list_expired_leases', 'Pages through leases past their expiry that nobody has taken over.'),
+                ('ff_lease_history', 'Pages through the lease events of one execution.'),
+                ('ff_await_executions', 'Waits a moment until executions have ended and returns the state of each.'),
+                -- events
+                ('ff_read_events', 'Reads events after a position, none lost, however late they commit.'),
+                ('ff_events_cursor', 'A cursor for a position (now, start or a cursor) or for an instant.'),
+                ('ff_execution_events', 'Pages through the retained events of one execution.'),
+                -- the engine
+                ('ff_version', 'Versions of extension, API and server, and how the library runs.'),
+                ('ff_capabilities', 'One row per feature and whether this installation supports it.'),
+                ('ff_ping', 'True if the tables of the engine can be read.'),
+                ('ff_server_time', 'The engine clock: wall clock, not the start of the transaction.'),
+                ('ff_server_time_ms', 'The engine clock in milliseconds since 1970.'),
+                ('ff_error_codes', 'Every condition the engine reports: SQLSTATE, kind, group, advice, meaning.'),
+                ('ff_check_invariants', 'Reports rows that contradict the rules of the engine or each other; none is the healthy answer.'),
+                -- background
+                ('ff_tick', 'Runs every reconciler once: what pg_cron schedules.'),
+                ('ff_reconcile_lease_expiry', 'Marks elapsed leases, so that waiting workers take the work over.'),
+                ('ff_reconcile_delayed', 'Makes executions eligible whose delay has elapsed.'),
+                ('ff_reconcile_attempt_timeout', 'Ends attempts that have used up their time.'),
+                ('ff_reconcile_execution_deadline', 'Expires executions past their deadline.'),
+                ('ff_reconcile_idempotency', 'Deletes idempotency keys past their lifetime.'),
+                ('ff_reconcile_retention', 'Deletes ended executions past their retention.'),
+                ('ff_run_reconcilers', 'CALL it from pg_cron before 1.5: runs the reconcilers for most of a minute, in short transactions.'),
+                ('ff_start_workers', 'Starts the background worker of this database.'),
+                ('ff_stop_workers', 'Stops the background worker of this database.'),
+                ('ff_schedule_reconcilers', 'Installs the pg_cron job that runs the reconcilers.'),
+                ('ff_unschedule_reconcilers', 'Removes the pg_cron jobs of the engine.')
+               ) AS c (name, text)
+          JOIN pg_catalog.pg_proc AS p ON p.proname = c.name
+          JOIN pg_catalog.pg_depend AS d ON d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid = p.oid AND d.deptype = 'e'
+          JOIN pg_catalog.pg_extension AS x ON d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass AND d.refobjid = x.oid
+         WHERE x.extname = 'ff_engine'
+    LOOP
+        EXECUTE pg_catalog.format('COMMENT ON ROUTINE %s IS %L', note.routine, note.text);
+    END LOOP;
+END;
+$$;
+
+COMMENT ON VIEW ff_executions IS 'every execution with its state in words, read only';
+COMMENT ON VIEW ff_attempts IS 'every attempt of every execution, read only';
+COMMENT ON VIEW ff_leases IS 'the leases of active executions: live, past due, marked expired or revoked; read only';
+COMMENT ON VIEW ff_lanes IS 'the registered lanes, read only';
+
+COMMENT ON TABLE ff_engine.installation IS 'identity of this installation, carried by handles and cursors';
+COMMENT ON TABLE ff_engine.lane IS 'lanes by name';
+COMMENT ON TABLE ff_engine.namespace IS 'namespaces by name';
+COMMENT ON TABLE ff_engine.queue IS 'what a claim reads in order: lane, namespace, required capabilities';
+COMMENT ON TABLE ff_engine.claimer IS 'who claims: worker, instance, capabilities, namespace filter';
+COMMENT ON TABLE ff_engine.execution IS 'one row per execution: state vector, latest lease, latest attempt';
+COMMENT ON TABLE ff_engine.execution_input IS 'payload and policy as they were handed in';
+COMMENT ON TABLE ff_engine.attempt IS 'attempts that a later attempt has superseded';
+COMMENT ON TABLE ff_engine.ready IS 'what a claim may hand out now, in claim order';
+COMMENT ON TABLE ff_engine.timer IS 'where the engine looks next, no later than anything falls due';
+COMMENT ON TABLE ff_engine.idempotency IS 'idempotency keys and the executions they created';
+COMMENT ON TABLE ff_engine.event IS 'the event log, append only';

@@ -31,16 +31,38 @@ extension_sql_file!(
         words::ff_engine::event_type,
     ]
 );
-extension_sql_file!("../sql/50_reads.sql", name = "reads", requires = ["views"]);
+extension_sql_file!(
+    "../sql/50_reads.sql",
+    name = "reads",
+    requires = [
+        "views",
+        check::ff_engine::given,
+        check::ff_engine::existing,
+        check::ff_engine::page,
+        check::ff_engine::partition,
+        check::ff_engine::public_states,
+        check::ff_engine::tag_key,
+        check::ff_engine::tag_filter,
+        check::ff_engine::names,
+        server::ff_engine::preloaded,
+        server::ff_engine::worker_alive,
+        server::ff_server_time,
+    ]
+);
 extension_sql_file!(
     "../sql/51_events.sql",
     name = "event_reads",
     requires = ["reads"]
 );
 extension_sql_file!(
+    "../sql/55_invariants.sql",
+    name = "invariants",
+    requires = ["event_reads"]
+);
+extension_sql_file!(
     "../sql/80_dump.sql",
     name = "dump",
-    requires = ["event_reads"]
+    requires = ["invariants"]
 );
 extension_sql_file!("../sql/90_grants.sql", name = "grants", finalize);
 pgrx::extension_sql!(

@@ -13,14 +13,17 @@ use crate::pg::spi::Db;
 
 pub mod attempt;
 pub mod background;
+pub mod check;
 pub mod claim;
 pub mod claim_row;
 pub mod create;
 pub mod create_items;
+pub mod event;
 pub mod id;
 pub mod lane;
 pub mod lease;
 pub mod reconcile;
+pub mod server;
 pub mod wait;
 pub mod words;
 

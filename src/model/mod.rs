@@ -4,8 +4,10 @@
 #![forbid(unsafe_code)]
 
 pub mod capability;
+pub mod cursor;
 pub mod due;
 pub mod event;
+pub mod event_filter;
 pub mod execution;
 pub mod fence;
 pub mod handle;

@@ -9,6 +9,7 @@
 pub mod attempt;
 pub mod claim;
 pub mod clock;
+pub mod event;
 pub mod execution;
 pub mod installation;
 pub mod lane;

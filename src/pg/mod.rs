@@ -13,6 +13,7 @@ pub mod procedure;
 pub mod process;
 pub mod session;
 pub mod shared;
+pub mod snapshot;
 pub mod spi;
 pub mod subxact;
 pub mod waiter;

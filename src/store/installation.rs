@@ -21,6 +21,13 @@ pub fn find(db: &Db) -> Option<[u8; 4]> {
         .and_then(|r| r.get::<Vec<u8>>(1).try_into().ok())
 }
 
+/// As [`find`], on the snapshot that is active instead of the statement's own.
+pub fn shown(db: &Db) -> Option<[u8; 4]> {
+    FIND.read(db, [])
+        .first()
+        .and_then(|r| r.get::<Vec<u8>>(1).try_into().ok())
+}
+
 /// Draws them; one session wins.
 pub fn draw(db: &Db, bytes: [u8; 4]) {
     DRAW.run(db, [bytes.as_slice().into()]);

@@ -20,6 +20,7 @@ pub mod attempt;
 pub mod claimer;
 pub mod cron;
 pub mod event;
+pub mod event_window;
 pub mod execution;
 pub mod held;
 pub mod idempotency;

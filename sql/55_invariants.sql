@@ -1,0 +1,135 @@
+-- What must hold between the rows of the engine, computed anew from the rows. Reports, repairs nothing.
+--
+-- One statement, so one snapshot: an operation in progress is seen wholly or not at all.
+
+CREATE FUNCTION ff_check_invariants(max_items int DEFAULT 1000) RETURNS TABLE (execution_id uuid, invariant text, detail text)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
+BEGIN ATOMIC
+    WITH asked AS MATERIALIZED (SELECT ff_engine.page(max_items, 10000) AS page),
+
+    -- V1 to V6, V10 and the agreement of lease, grant and latest attempt, inside one row
+    local AS (
+        SELECT e.execution_id, v.invariant, v.detail
+          FROM ff_engine.execution AS e
+         CROSS JOIN LATERAL (VALUES
+               ('V1', (e.lifecycle_phase = 't') = (e.terminal_outcome <> 'n'), 'an execution has an outcome exactly when it is terminal'),
+               ('V2', (e.lifecycle_phase = 'a') = (e.ownership_state <> 'u'), 'an execution is owned exactly when it is active'),
+               ('V3', (e.lifecycle_phase = 'r') = (e.eligibility_state <> 'n'), 'eligibility applies exactly to runnable executions'),
+               ('V4', (e.ownership_state = 'l') = (e.attempt_state = 'r'), 'an attempt runs exactly while the lease is held'),
+               ('V5', CASE WHEN e.ownership_state = 'u' THEN e.lease_expires_at IS NULL
+                           ELSE e.lease_id IS NOT NULL AND e.lease_epoch >= 1 AND e.lease_expires_at IS NOT NULL
+                                AND e.attempt_id IS NOT NULL
+                                AND EXISTS (SELECT FROM ff_engine.claimer AS c WHERE c.claimer_id = e.claimer_id) END,
+                      'an owned execution has a whole lease, any other none'),
+               ('V6', e.eligibility_state <> 't' OR e.delay_until IS NOT NULL, 'a delayed execution has an instant'),
+               ('V7', (e.total_attempt_count > 0) = (e.attempt_id IS NOT NULL) AND e.total_attempt_count >= 0,
+                      'the latest attempt exists exactly when one was ever made'),
+               ('V9', coalesce(e.attempt_record = 's', false) = (e.lifecycle_phase = 'a'),
+                      'the latest attempt is started exactly while the execution is active'),
+               ('V10', (e.lifecycle_phase = 't') = (e.completed_at IS NOT NULL) AND (e.lease_epoch > 0) = (e.started_at IS NOT NULL),
+                       'completed_at is set exactly when terminal, started_at since the first claim'),
+               ('attempt', CASE WHEN e.attempt_record IS NULL THEN e.attempt_state IN ('n', 'f')
+                                WHEN e.attempt_record = 's' THEN e.attempt_state IN ('r', 'i') AND e.attempt_ended_at IS NULL
+                                WHEN e.attempt_record = 'p' THEN e.attempt_state = 'i' AND e.attempt_ended_at IS NULL
+                                                                 AND e.attempt_suspended_at IS NOT NULL
+                                ELSE e.attempt_state IN ('y', 'p', 't') AND e.attempt_ended_at IS NOT NULL END,
+                           'the latest attempt''s record agrees with attempt_state'),
+               ('lease', e.lease_epoch >= e.total_attempt_count AND coalesce(e.end_lease_epoch, 0) <= e.lease_epoch,
+                         'every attempt had a lease, and none ended under a lease yet to come'),
+               ('grant', e.grant_id IS NULL OR e.grant_expires_at IS NOT NULL AND e.grant_worker IS NOT NULL
+                         AND (e.lifecycle_phase = 'a' OR e.lifecycle_phase = 'r' AND e.eligibility_state IN ('e', 'r')),
+                         'only what may be handed out is reserved')
+               ) AS v (invariant, holds, detail)
+         WHERE v.holds IS NOT TRUE),
+
+    -- what waits for a claim stands in the ready queue, once and in its place, and nothing else does
+    ready AS (
+        SELECT coalesce(e.execution_id, r.execution_id) AS execution_id, 'ready' AS invariant,
+               CASE WHEN e.execution_id IS NULL THEN 'a ready entry without an execution'
+                    WHEN NOT e.ready THEN 'a ready entry of an execution that may not be handed out'
+                    WHEN r.execution_id IS NULL THEN 'an execution that may be handed out has no ready entry'
+                    WHEN r.entries > 1 THEN 'more than one ready entry'
+                    ELSE 'the ready entry stands in another place than the execution' END AS detail
+          FROM (SELECT x.execution_id, x.queue_id, x.priority, x.created_at, x.lifecycle_phase,
+                       x.grant_id IS NULL
+                       AND (x.lifecycle_phase = 'r' AND x.eligibility_state IN ('e', 'r')
+                            OR x.lifecycle_phase = 'a' AND x.ownership_state IN ('e', 'r')) AS ready
+                  FROM ff_engine.execution AS x) AS e
+          FULL JOIN (SELECT y.execution_id, count(*) AS entries, min(y.queue_id) AS queue_id, min(y.rank) AS rank,
+                            min(y.created_at) AS created_at, bool_or(y.reclaim) AS reclaim
+                       FROM ff_engine.ready AS y GROUP BY y.execution_id) AS r ON r.execution_id = e.execution_id
+         WHERE CASE WHEN e.execution_id IS NULL THEN true
+                    WHEN e.ready THEN (r.entries = 1 AND r.queue_id = e.queue_id AND r.rank = 9000 - e.priority
+                                       AND r.created_at = e.created_at AND r.reclaim = (e.lifecycle_phase = 'a')) IS NOT TRUE
+                    ELSE r.execution_id IS NOT NULL END),
+
+    -- what falls due has a timer no later than that; a terminal execution may still stand among the living
+    timer AS (
+        SELECT e.execution_id, 'timer' AS invariant, format('due at %s without a timer by then', e.due_at) AS detail
+          FROM (SELECT x.execution_id, x.lane_id, x.lifecycle_phase = 't' AS ended,
+                       CASE WHEN x.lifecycle_phase = 't' THEN x.purge_at
+                            ELSE least(x.execution_deadline, x.grant_expires_at,
+                                       CASE WHEN x.ownership_state = 'l' THEN least(x.lease_expires_at, x.attempt_deadline) END,
+                                       CASE WHEN x.eligibility_state = 't' THEN x.delay_until END) END AS due_at
+                  FROM ff_engine.execution AS x) AS e
+          LEFT JOIN (SELECT t.execution_id, t.lane_id, min(t.due_at) AS first_at,
+                            min(t.due_at) FILTER (WHERE t.kind = 'l') AS first_live_at
+                       FROM ff_engine.timer AS t GROUP BY t.execution_id, t.lane_id) AS t
+            ON t.execution_id = e.execution_id AND t.lane_id = e.lane_id
+         WHERE e.due_at IS NOT NULL
+           AND (CASE WHEN e.ended THEN t.first_at ELSE t.first_live_at END <= e.due_at) IS NOT TRUE),
+
+    -- superseded attempts fill the indexes below the latest one without a gap, and are over
+    attempts AS (
+        SELECT coalesce(e.execution_id, o.execution_id) AS execution_id,
+               CASE WHEN e.execution_id IS NULL OR o.open THEN 'attempt' WHEN o.started THEN 'V9' ELSE 'V7' END AS invariant,
+               CASE WHEN e.execution_id IS NULL THEN 'attempts without an execution'
+                    WHEN o.started THEN 'a superseded attempt is still started'
+                    WHEN o.open THEN 'a superseded attempt is not over, or its lease is not an earlier one'
+                    ELSE format('%s attempts are counted, %s superseded ones are kept', e.total_attempt_count, coalesce(o.n, 0)) END AS detail
+          FROM ff_engine.execution AS e
+          FULL JOIN (SELECT a.execution_id, count(*) AS n, min(a.attempt_index) AS low, max(a.attempt_index) AS high,
+                            bool_or(a.attempt_record = 's') AS started,
+                            bool_or(a.attempt_record = 'p' OR a.attempt_ended_at IS NULL OR a.lease_epoch >= x.lease_epoch) AS open
+                       FROM ff_engine.attempt AS a
+                       LEFT JOIN ff_engine.execution AS x ON x.execution_id = a.execution_id
+                      GROUP BY a.execution_id) AS o ON o.execution_id = e.execution_id
+         WHERE e.execution_id IS NULL OR o.started OR o.open
+            OR coalesce(o.n, 0) <> greatest(e.total_attempt_count - 1, 0) OR o.low <> 0 OR o.high <> o.n - 1),
+
+    -- the log tells of every lease and of every end, as far back as it is kept
+    log AS (
+        SELECT h.execution_id, v.invariant, v.detail
+          FROM (SELECT e.execution_id, e.lease_epoch, e.replay_count + (e.lifecycle_phase = 't')::int AS ends,
+                       coalesce(e.started_at, e.completed_at) >= (SELECT f.occurred_at FROM ff_engine.event AS f
+                                                                   ORDER BY f.txid, f.event_id LIMIT 1) AS whole,
+                       count(*) FILTER (WHERE r.code IN (1, 6)) AS leases,
+                       min(r.lease_epoch) FILTER (WHERE r.code IN (1, 6)) AS low,
+                       max(r.lease_epoch) FILTER (WHERE r.code IN (1, 6)) AS high,
+                       count(*) FILTER (WHERE r.code BETWEEN 11 AND 15) AS ended,
+                       bool_or(r.code IN (1, 6) AND r.lease_epoch = e.lease_epoch AND e.ownership_state <> 'u'
+                               AND r.lease_id <> e.lease_id) AS other
+                  FROM ff_engine.execution AS e
+                  LEFT JOIN ff_engine.event AS r
+                    ON r.execution_id = e.execution_id AND (r.code IN (1, 6) OR r.code BETWEEN 11 AND 15)
+                 GROUP BY e.execution_id) AS h
+         CROSS JOIN LATERAL (VALUES
+               ('V8', h.leases = coalesce(h.high - h.low + 1, 0) AND coalesce(h.high = h.lease_epoch, true)
+                      AND (h.whole IS NOT TRUE OR h.leases = h.lease_epoch),
+                      format('lease_epoch is %s, %s leases were granted', h.lease_epoch, h.leases)),
+               ('lease', h.other IS NOT TRUE, 'the log tells of another lease of this epoch'),
+               ('completion', h.ended <= h.ends AND (h.whole IS NOT TRUE OR h.ended = h.ends),
+                              format('%s ends were announced where there were %s', h.ended, h.ends))
+               ) AS v (invariant, holds, detail)
+         WHERE v.holds IS NOT TRUE)
+
+    SELECT f.execution_id, f.invariant, f.detail
+      FROM asked AS a
+     CROSS JOIN LATERAL (
+           SELECT execution_id, invariant, detail FROM local
+           UNION ALL SELECT execution_id, invariant, detail FROM ready
+           UNION ALL SELECT execution_id, invariant, detail FROM timer
+           UNION ALL SELECT execution_id, invariant, detail FROM attempts
+           UNION ALL SELECT execution_id, invariant, detail FROM log
+           LIMIT a.page) AS f;
+END;

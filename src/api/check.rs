@@ -1,0 +1,114 @@
+//! Arguments of the reads that are written in SQL, checked where the text of errors is.
+//!
+//! Each returns what the query goes on with, or raises.
+
+use pgrx::datum::Uuid;
+use pgrx::prelude::*;
+
+use crate::error::{Error, Kind, Result};
+use crate::model::tags;
+use crate::model::words::PublicState;
+use crate::pg::jsonb::Jsonb;
+
+use super::{limit, object, required, uuid_in};
+
+fn checked<T>(result: Result<T>) -> T {
+    result.unwrap_or_else(|error| error.raise())
+}
+
+#[pg_schema]
+mod ff_engine {
+    use super::*;
+
+    /// The id, which must not be NULL.
+    #[pg_extern(stable, parallel_safe)]
+    #[search_path(pg_catalog, pg_temp)]
+    pub fn given(execution_id: Option<Uuid>) -> Uuid {
+        checked(required(execution_id, "execution_id"))
+    }
+
+    /// True, for an execution that was found.
+    #[pg_extern(stable, parallel_safe)]
+    #[search_path(pg_catalog, pg_temp)]
+    pub fn existing(execution_id: Option<Uuid>, found: Option<bool>) -> bool {
+        match (execution_id, found) {
+            (Some(id), Some(false) | None) => Error::new(Kind::ExecutionNotFound)
+                .with("execution_id", uuid_in(id).to_string())
+                .raise(),
+            _ => true,
+        }
+    }
+
+    /// Rows of a page (G9): a limit above the cap is lowered to it.
+    #[pg_extern(stable, parallel_safe)]
+    #[search_path(pg_catalog, pg_temp)]
+    pub fn page(max_items: Option<i32>, cap: i32) -> i64 {
+        checked(limit(max_items, "max_items", cap))
+    }
+
+    /// A partition, NULL for all.
+    #[pg_extern(stable, parallel_safe)]
+    #[search_path(pg_catalog, pg_temp)]
+    pub fn partition(partition_key: Option<i32>) -> Option<i16> {
+        partition_key.map(|key| match u8::try_from(key) {
+            Ok(key) => i16::from(key),
+            Err(_) => Error::invalid_input("partition_key", "out_of_range").raise(),
+        })
+    }
+
+    /// Words of public states, NULL for all.
+    #[pg_extern(stable, parallel_safe)]
+    #[search_path(pg_catalog, pg_temp)]
+    pub fn public_states(words: Option<Vec<Option<String>>>) -> Option<Vec<String>> {
+        let words = checked(whole(words, "public_states"))?;
+        if let Some(word) = words
+            .iter()
+            .find(|word| PublicState::from_word(word).is_none())
+        {
+            Error::invalid_input("public_states", "unknown_state")
+                .with("word", crate::model::text::cut(word))
+                .raise();
+        }
+        Some(words)
+    }
+
+    /// A tag key.
+    #[pg_extern(stable, parallel_safe)]
+    #[search_path(pg_catalog, pg_temp)]
+    pub fn tag_key(key: Option<String>) -> String {
+        let key = checked(required(key, "key"));
+        checked(tags::check_key(&key));
+        key
+    }
+
+    /// An object of tags that must all be there, NULL for any.
+    #[pg_extern(stable, parallel_safe)]
+    #[search_path(pg_catalog, pg_temp)]
+    pub fn tag_filter(tags: Option<Jsonb>) -> Option<Jsonb> {
+        let tags = tags?;
+        let object = checked(object(Some(tags.clone()), "tags"));
+        if let Some((key, _)) = object.iter().find(|(_, value)| !value.is_string()) {
+            Error::invalid_input("tags", "not_text")
+                .with("key", crate::model::text::cut(key))
+                .raise();
+        }
+        Some(tags)
+    }
+
+    /// Names of fields.
+    #[pg_extern(stable, parallel_safe)]
+    #[search_path(pg_catalog, pg_temp)]
+    pub fn names(fields: Option<Vec<Option<String>>>) -> Vec<String> {
+        let fields = checked(whole(fields, "fields"));
+        checked(required(fields, "fields"))
+    }
+}
+
+/// An array without a NULL among its elements.
+fn whole(words: Option<Vec<Option<String>>>, argument: &str) -> Result<Option<Vec<String>>> {
+    let Some(words) = words else { return Ok(None) };
+    let words: Option<Vec<String>> = words.into_iter().collect();
+    words
+        .map(Some)
+        .ok_or_else(|| Error::invalid_input(argument, "null_element"))
+}
