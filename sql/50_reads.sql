@@ -237,7 +237,7 @@ BEGIN ATOMIC
 END;
 
 -- Who may hold a lost lease: whatever has a live timer by then; what is marked and waits for a reclaim; and what is
--- reserved, which has a timer no later than the end of its grant.
+-- reserved, which has a timer no later than the end of its grant. LIMIT 1 makes the candidates lead to their rows.
 CREATE FUNCTION ff_list_expired_leases(
     as_of timestamptz DEFAULT NULL, after_expires_at timestamptz DEFAULT NULL, after_execution_id uuid DEFAULT NULL,
     max_items int DEFAULT 1000, namespace text DEFAULT NULL)
@@ -251,7 +251,7 @@ BEGIN ATOMIC
                coalesce(after_expires_at, '-infinity') AS after_at,
                CASE WHEN after_expires_at IS NOT NULL THEN after_execution_id END AS after_id
           FROM (SELECT ff_server_time() AS now) AS n),
-    candidate AS (
+    candidate AS MATERIALIZED (
         SELECT t.execution_id
           FROM asked AS a
          CROSS JOIN ff_engine.lane AS l
@@ -270,11 +270,13 @@ BEGIN ATOMIC
                           e.total_attempt_count - 1 AS attempt_index, n.name AS namespace, l.name AS lane,
                           e.ownership_state = 'e' AS marked
                      FROM candidate AS d
-                     JOIN ff_engine.execution AS e ON e.execution_id = d.execution_id
+                    CROSS JOIN LATERAL (
+                          SELECT x.* FROM ff_engine.execution AS x
+                           WHERE x.execution_id = d.execution_id AND x.ownership_state IN ('l', 'e') LIMIT 1) AS e
                      JOIN ff_engine.namespace AS n ON n.namespace_id = e.namespace_id
                      JOIN ff_engine.lane AS l ON l.lane_id = e.lane_id
                      JOIN ff_engine.claimer AS w ON w.claimer_id = e.claimer_id
-                    WHERE e.ownership_state IN ('l', 'e') AND e.lease_expires_at <= a.as_of
+                    WHERE e.lease_expires_at <= a.as_of
                       AND (e.lease_expires_at > a.after_at
                            OR e.lease_expires_at = a.after_at AND e.execution_id > a.after_id)
                       AND (ff_list_expired_leases.namespace IS NULL OR n.name = ff_list_expired_leases.namespace)

@@ -99,7 +99,11 @@ BEGIN ATOMIC
 
     -- the log tells of every lease and of every end, as far back as it is kept
     log AS (
-        SELECT h.execution_id, v.invariant, v.detail
+        SELECT h.execution_id, v.invariant,
+               CASE v.invariant
+                   WHEN 'V8' THEN format('lease_epoch is %s, the log tells of %s leases', h.lease_epoch, h.leases)
+                   WHEN 'lease' THEN 'the log tells of another lease of this epoch'
+                   ELSE format('%s ends were announced where there were %s', h.ended, h.ends) END AS detail
           FROM (SELECT e.execution_id, e.lease_epoch, e.replay_count + (e.lifecycle_phase = 't')::int AS ends,
                        coalesce(e.started_at, e.completed_at) >= (SELECT f.occurred_at FROM ff_engine.event AS f
                                                                    ORDER BY f.txid, f.event_id LIMIT 1) AS whole,
@@ -115,12 +119,10 @@ BEGIN ATOMIC
                  GROUP BY e.execution_id) AS h
          CROSS JOIN LATERAL (VALUES
                ('V8', h.leases = coalesce(h.high - h.low + 1, 0) AND coalesce(h.high = h.lease_epoch, true)
-                      AND (h.whole IS NOT TRUE OR h.leases = h.lease_epoch),
-                      format('lease_epoch is %s, %s leases were granted', h.lease_epoch, h.leases)),
-               ('lease', h.other IS NOT TRUE, 'the log tells of another lease of this epoch'),
-               ('completion', h.ended <= h.ends AND (h.whole IS NOT TRUE OR h.ended = h.ends),
-                              format('%s ends were announced where there were %s', h.ended, h.ends))
-               ) AS v (invariant, holds, detail)
+                      AND (h.whole IS NOT TRUE OR h.leases = h.lease_epoch)),
+               ('lease', h.other IS NOT TRUE),
+               ('completion', h.ended <= h.ends AND (h.whole IS NOT TRUE OR h.ended = h.ends))
+               ) AS v (invariant, holds)
          WHERE v.holds IS NOT TRUE)
 
     SELECT f.execution_id, f.invariant, f.detail
