@@ -86,10 +86,13 @@ cat <<TEXT
 Every worker was a shell loop around psql: scripts/demo-worker.sh.
 The server keeps running. Now you:
 
-  make psql                                     a session in it (or: . .cluster/env && psql)
-    SELECT * FROM ff_list_executions();         what there is
-    SELECT * FROM ff_read_events('start');      what happened
-    \\df ff_*                                    everything that can be called
-  scripts/demo-worker.sh me $lane   a worker of your own, after . .cluster/env
-  make down                                     stop the server
+  make psql                                   a session in it (or: . .cluster/env && psql)
+    SELECT * FROM ff_list_executions();       what there is
+    SELECT * FROM ff_read_events('start');    what happened
+    \\df ff_*                                  everything that can be called
+
+  . .cluster/env                              a worker of your own, to be given work with
+  scripts/demo-worker.sh me my-lane           SELECT ff_create_execution('my-lane', 'photo', 'you')
+
+  make down                                   stop the server
 TEXT

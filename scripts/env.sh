@@ -15,7 +15,7 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 cd "$ROOT"
 PG=${PG:-15}
 
-say() { printf '\n==> %s\n' "$*" >&2; }
+say() { printf '\n==> %s\n' "$*"; }
 fail() { printf 'ff_engine: %s\n' "$*" >&2; exit 1; }
 
 # PostgreSQL refuses to run as root. A RUST_BACKTRACE that reached the server would add a stack

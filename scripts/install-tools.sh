@@ -22,7 +22,7 @@ fi
 pg_driver_for_node=8.16.3
 cargo_pgrx=$(sed -n 's/^pgrx = "=\(.*\)"$/\1/p' Cargo.toml)
 
-say() { printf '\n==> %s\n' "$*" >&2; }
+say() { printf '\n==> %s\n' "$*"; }
 fail() { printf 'ff_engine: %s\n' "$*" >&2; exit 1; }
 
 missing_packages() {
