@@ -99,20 +99,9 @@ CREATE TABLE ff_engine.execution (
     kind                text        NOT NULL,
 
     CONSTRAINT execution_pkey PRIMARY KEY (execution_id),
-    CONSTRAINT state_words CHECK (
-        lifecycle_phase IN ('r', 'a', 's', 't') AND ownership_state IN ('u', 'l', 'e', 'r')
-        AND eligibility_state IN ('e', 't', 'd', 'b', 'q', 'r', 'l', 'o', 'n')
-        AND terminal_outcome IN ('n', 's', 'f', 'c', 'e', 'k') AND attempt_state IN ('n', 'f', 'r', 'i', 'y', 'p', 't')),
-    CONSTRAINT v1_terminal_has_outcome CHECK ((lifecycle_phase = 't') = (terminal_outcome <> 'n')),
-    CONSTRAINT v2_active_is_owned CHECK ((lifecycle_phase = 'a') = (ownership_state <> 'u')),
-    CONSTRAINT v3_runnable_has_eligibility CHECK ((lifecycle_phase = 'r') = (eligibility_state <> 'n')),
-    CONSTRAINT v4_leased_runs CHECK ((ownership_state = 'l') = (attempt_state = 'r')),
-    CONSTRAINT v5_lease_is_whole CHECK (
-        (ownership_state = 'u') = (lease_expires_at IS NULL)
-        AND (ownership_state = 'u' OR (lease_id IS NOT NULL AND claimer_id IS NOT NULL AND attempt_id IS NOT NULL
-                                       AND lease_epoch >= 1))),
-    CONSTRAINT v6_delay_has_instant CHECK (eligibility_state <> 't' OR delay_until IS NOT NULL),
-    CONSTRAINT v10_completed_iff_terminal CHECK ((lifecycle_phase = 't') = (completed_at IS NOT NULL))
+    CONSTRAINT legal_state CHECK (ff_engine.legal(
+        lifecycle_phase, ownership_state, eligibility_state, terminal_outcome, attempt_state,
+        lease_id, lease_expires_at, delay_until, completed_at))
 ) WITH (fillfactor = 40, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_insert_scale_factor = 0.2);
 
 -- What the caller handed in, written once and never touched again. Absent when there is neither.

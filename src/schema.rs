@@ -6,7 +6,7 @@ extension_sql_file!("../sql/00_schema.sql", name = "schema", bootstrap);
 extension_sql_file!(
     "../sql/10_execution.sql",
     name = "execution",
-    requires = ["schema"]
+    requires = ["schema", words::ff_engine::legal]
 );
 extension_sql_file!(
     "../sql/18_event.sql",

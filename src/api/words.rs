@@ -1,5 +1,6 @@
 //! Stored letters and numbers as the words of the specification, for views and reads.
 
+use pgrx::datum::{TimestampWithTimeZone, Uuid};
 use pgrx::prelude::*;
 
 use crate::model::event::Code;
@@ -69,5 +70,51 @@ mod ff_engine {
     #[pg_extern(immutable, parallel_safe, strict)]
     pub fn event_type(code: i16) -> Option<&'static str> {
         Code::from_number(code).map(|c| c.words().1)
+    }
+
+    /// Whether a row of `ff_engine.execution` keeps V1–V6 and the first half of V10 (§10.3.2).
+    ///
+    /// One function instead of an expression per invariant: the server reads and compiles a check's expression
+    /// anew for every statement that writes the table.
+    #[pg_extern(immutable, parallel_safe)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn legal(
+        lifecycle: i8,
+        ownership: i8,
+        eligibility: i8,
+        outcome: i8,
+        attempt: i8,
+        lease_id: Option<Uuid>,
+        lease_expires_at: Option<TimestampWithTimeZone>,
+        delay_until: Option<TimestampWithTimeZone>,
+        completed_at: Option<TimestampWithTimeZone>,
+    ) -> bool {
+        let words = (
+            w::Lifecycle::from_letter(lifecycle as u8),
+            w::Ownership::from_letter(ownership as u8),
+            w::Eligibility::from_letter(eligibility as u8),
+            w::TerminalOutcome::from_letter(outcome as u8),
+            w::AttemptState::from_letter(attempt as u8),
+        );
+        let (Some(lifecycle), Some(ownership), Some(eligibility), Some(outcome), Some(attempt)) =
+            words
+        else {
+            return false;
+        };
+        let vector = w::Vector {
+            lifecycle,
+            ownership,
+            eligibility,
+            blocking: w::Blocking::None,
+            outcome,
+            attempt,
+        };
+        let facts = w::Facts {
+            lease: lease_id.is_some(),
+            expiry: lease_expires_at.is_some(),
+            delay: delay_until.is_some(),
+            completed: completed_at.is_some(),
+        };
+        vector.broken(facts).is_none()
     }
 }

@@ -216,6 +216,53 @@ impl Vector {
     }
 }
 
+/// What of a row the invariants look at beside the vector.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts {
+    /// A lease id is stored.
+    pub lease: bool,
+    /// A lease expiry is stored.
+    pub expiry: bool,
+    /// A delay's instant is stored.
+    pub delay: bool,
+    /// The end's instant is stored.
+    pub completed: bool,
+}
+
+impl Vector {
+    /// The first invariant of §10.3.2 that a row with this vector breaks.
+    ///
+    /// The row keeps its latest lease after a release, where reads show none; the expiry stands exactly while the
+    /// execution is owned.
+    pub fn broken(&self, facts: Facts) -> Option<&'static str> {
+        let owned = self.ownership != Ownership::Unowned;
+        let terminal = self.lifecycle == Lifecycle::Terminal;
+        let rules = [
+            ("V1", terminal == (self.outcome != TerminalOutcome::None)),
+            ("V2", (self.lifecycle == Lifecycle::Active) == owned),
+            (
+                "V3",
+                (self.lifecycle == Lifecycle::Runnable)
+                    == (self.eligibility != Eligibility::NotApplicable),
+            ),
+            (
+                "V4",
+                (self.ownership == Ownership::Leased) == (self.attempt == AttemptState::Running),
+            ),
+            ("V5", owned == facts.expiry && (!owned || facts.lease)),
+            (
+                "V6",
+                self.eligibility != Eligibility::UntilTime || facts.delay,
+            ),
+            ("V10", terminal == facts.completed),
+        ];
+        rules
+            .into_iter()
+            .find(|(_, holds)| !holds)
+            .map(|(name, _)| name)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -27,13 +27,18 @@ pub fn apply(db: &Db, changes: &[Change], now: Instant) {
     let mut results = Vec::new();
     let mut details = Vec::new();
     for change in changes {
+        let Some(before) = &change.before else {
+            continue;
+        };
+        let pair = (before, &change.after);
         match &change.blob {
             Blob::Result(bytes, encoding) => {
-                results.push((&change.after, bytes.as_deref(), encoding.as_deref()));
+                results.push((pair, bytes.as_deref(), encoding.as_deref()))
             }
-            Blob::Detail(detail) => details.push((&change.after, detail.as_deref())),
-            Blob::Keep if change.archive.is_some() => details.push((&change.after, None)),
-            Blob::Keep => plain.push(&change.after),
+            Blob::Detail(detail) => details.push((pair, detail.as_deref())),
+            // The detail of a superseded attempt has moved to the archive with it.
+            Blob::Keep if had_failed(change) => details.push((pair, None)),
+            Blob::Keep => plain.push(pair),
         }
     }
     store::execution::save(db, &plain);
@@ -73,6 +78,14 @@ pub fn settle(db: &Db, changes: &[Change], now: Instant) {
         xact::completed();
     }
     tell(&gone, &new, &timers);
+}
+
+/// Whether the attempt that a change supersedes may have left a failure detail.
+fn had_failed(change: &Change) -> bool {
+    change
+        .archive
+        .as_ref()
+        .is_some_and(|s| s.attempt.failure_class.is_some())
 }
 
 /// The timer of an execution at an instant.

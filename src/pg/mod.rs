@@ -4,7 +4,9 @@
 
 pub mod array;
 pub mod background;
+pub mod cache;
 pub mod clock;
+pub mod composite;
 pub mod jsonb;
 pub mod lock;
 pub mod mark;

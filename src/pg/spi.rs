@@ -1,6 +1,6 @@
 //! Statements: prepared once per backend, kept, generic, pinned; arguments and columns as plain Rust values.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::ffi::{CStr, CString};
 use std::marker::PhantomData;
 use std::ptr;
@@ -237,6 +237,30 @@ impl Kept {
                 count: pg_sys::SPI_processed as usize,
             }
         }
+    }
+}
+
+/// Kept plans of statements that differ only in the columns they name, by a mask of those columns.
+pub struct KeptByMask(RefCell<Vec<(u128, &'static Kept)>>);
+
+// SAFETY: a backend has one thread.
+unsafe impl Sync for KeptByMask {}
+
+impl KeptByMask {
+    /// No plan yet.
+    pub const fn new() -> Self {
+        Self(RefCell::new(Vec::new()))
+    }
+
+    /// The plan of a mask; made when it first runs. Masks are few, so plans are kept for the life of the backend.
+    pub fn get(&self, mask: u128) -> &'static Kept {
+        let mut plans = self.0.borrow_mut();
+        if let Some((_, kept)) = plans.iter().find(|(known, _)| *known == mask) {
+            return kept;
+        }
+        let kept: &'static Kept = Box::leak(Box::new(Kept::new()));
+        plans.push((mask, kept));
+        kept
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a transaction owes the others when it ends: marks lowered, waiters and the background worker woken.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use pgrx::pg_sys;
 
@@ -27,6 +27,7 @@ struct Pending {
 
 thread_local! {
     static PENDING: RefCell<Pending> = RefCell::default();
+    static ABORTS: Cell<u64> = const { Cell::new(0) };
 }
 
 /// Registers the callbacks; called once from `_PG_init`.
@@ -42,6 +43,11 @@ fn with(work: impl FnOnce(&mut Pending)) {
     if super::shared::preloaded() {
         PENDING.with_borrow_mut(work);
     }
+}
+
+/// How many transactions and subtransactions of this backend have aborted.
+pub fn aborts() -> u64 {
+    ABORTS.get()
 }
 
 /// An entry was put into a queue of a lane.
@@ -91,6 +97,7 @@ unsafe extern "C-unwind" fn ended(event: pg_sys::XactEvent::Type, _arg: *mut std
     match event {
         pg_sys::XactEvent::XACT_EVENT_COMMIT => committed(PENDING.take()),
         pg_sys::XactEvent::XACT_EVENT_ABORT => {
+            ABORTS.set(ABORTS.get() + 1);
             give_back(&PENDING.take().taken);
         }
         // A prepared transaction is not visible yet; whoever ends it runs no callback of ours.
@@ -107,6 +114,7 @@ unsafe extern "C-unwind" fn sub_ended(
     _arg: *mut std::ffi::c_void,
 ) {
     if event == pg_sys::SubXactEvent::SUBXACT_EVENT_ABORT_SUB {
+        ABORTS.set(ABORTS.get() + 1);
         // What was taken before the savepoint is lowered too: a mark that is too low costs time, not work.
         PENDING.with_borrow(|p| give_back(&p.taken));
     }

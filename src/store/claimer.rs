@@ -5,6 +5,8 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::pg::array;
+use crate::pg::cache::Cache;
+use crate::pg::session;
 use crate::pg::spi::{Db, Stmt};
 
 static FIND: Stmt<1> = Stmt::new(
@@ -58,19 +60,28 @@ impl Claimer {
     }
 }
 
+thread_local! {
+    static KNOWN: Cache<Uuid, i32> = const { Cache::new() };
+}
+
 /// The number of a claimer; made if it is new.
 pub fn intern(db: &Db, claimer: &Claimer) -> i32 {
     let fingerprint = claimer.fingerprint();
-    let found = FIND.run(db, [fingerprint.into()]).first().map(|r| r.get(1));
-    found.unwrap_or_else(|| {
-        let args = [
-            fingerprint.into(),
-            (&claimer.worker).into(),
-            (&claimer.instance).into(),
-            array::texts(claimer.capabilities.iter().map(String::as_str)),
-            claimer.namespace.as_deref().into(),
-        ];
-        INSERT.run(db, args).first().map_or(0, |r| r.get(1))
+    let table = session::table(c"ff_engine", c"claimer");
+    KNOWN.with(|known| {
+        known.get_or(table, fingerprint, || {
+            let found = FIND.run(db, [fingerprint.into()]).first().map(|r| r.get(1));
+            found.unwrap_or_else(|| {
+                let args = [
+                    fingerprint.into(),
+                    (&claimer.worker).into(),
+                    (&claimer.instance).into(),
+                    array::texts(claimer.capabilities.iter().map(String::as_str)),
+                    claimer.namespace.as_deref().into(),
+                ];
+                INSERT.run(db, args).first().map_or(0, |r| r.get(1))
+            })
+        })
     })
 }
 

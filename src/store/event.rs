@@ -9,8 +9,6 @@ use crate::model::time::Instant;
 use crate::pg::jsonb::Jsonb;
 use crate::pg::spi::{Arg, Db};
 
-use super::execution::carried;
-
 static APPEND: Write<16> = Write::insert(
     "ff_engine.event",
     [
@@ -54,7 +52,7 @@ pub fn append(db: &Db, now: Instant, events: &[(&Execution, &Event)]) {
                 (event.code as i16).into(),
                 event.released.into(),
                 event.reason.as_deref().into(),
-                carried(&e.tags),
+                e.tags.clone().map(Jsonb::from).as_ref().into(),
                 event.details.as_ref().map(Jsonb::from_json).as_ref().into(),
             ]
         })

@@ -6,13 +6,11 @@ use crate::model::execution::Execution;
 use crate::pg::jsonb::Jsonb;
 use crate::pg::spi::{Db, Stmt};
 
-use super::execution::{columns, decode_from};
+use super::execution;
 
 static HELD: Stmt<3> = Stmt::new(
     sql!(
-        "SELECT DISTINCT ON (e.lease_acquired_at, e.execution_id) ",
-        columns!(),
-        ", e.kind, i.payload, i.payload_encoding, i.policy, n.name, l.name, \
+        "SELECT DISTINCT ON (e.lease_acquired_at, e.execution_id) e, e.kind, i.payload, i.payload_encoding, i.policy, n.name, l.name, \
            (SELECT a.attempt_failure_reason FROM ff_engine.attempt AS a \
              WHERE a.execution_id = e.execution_id AND a.attempt_index = e.previous_attempt_index) \
            FROM ff_engine.lane AS l \
@@ -51,18 +49,15 @@ pub struct Held {
 pub fn by(db: &Db, worker: Option<&str>, instance: &str, namespace: Option<&str>) -> Vec<Held> {
     HELD.run(db, [worker.into(), instance.into(), namespace.into()])
         .iter()
-        .map(|row| {
-            let mut c = row.cursor();
-            Held {
-                execution: decode_from(&mut c),
-                kind: c.next(),
-                payload: c.next(),
-                encoding: c.next(),
-                policy: c.next(),
-                namespace: c.next(),
-                lane: c.next(),
-                previous_failure: c.next(),
-            }
+        .map(|row| Held {
+            execution: execution::decode(&row.get(1)),
+            kind: row.get(2),
+            payload: row.get(3),
+            encoding: row.get(4),
+            policy: row.get(5),
+            namespace: row.get(6),
+            lane: row.get(7),
+            previous_failure: row.get(8),
         })
         .collect()
 }

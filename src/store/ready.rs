@@ -11,7 +11,7 @@ use crate::pg::array;
 use crate::pg::jsonb::Jsonb;
 use crate::pg::spi::{Arg, Db, Rows, Stmt};
 
-use super::execution::{columns, decode_from};
+use super::execution;
 
 static INSERT: Write<5> = Write::insert(
     "ff_engine.ready",
@@ -38,10 +38,7 @@ static DELETE: Write<4> = Write::delete(
 /// What a claim needs of a candidate, beside its state.
 macro_rules! candidate {
     () => {
-        concat!(
-            columns!(),
-            ", e.kind, i.payload, i.payload_encoding, i.policy"
-        )
+        "e, e.kind, i.payload, i.payload_encoding, i.policy"
     };
 }
 
@@ -198,15 +195,12 @@ pub const HEAD: Position = Position {
 
 fn decode(rows: &Rows) -> Vec<Candidate> {
     rows.iter()
-        .map(|row| {
-            let mut c = row.cursor();
-            Candidate {
-                execution: decode_from(&mut c),
-                kind: c.next(),
-                payload: c.next(),
-                encoding: c.next(),
-                policy: c.next(),
-            }
+        .map(|row| Candidate {
+            execution: execution::decode(&row.get(1)),
+            kind: row.get(2),
+            payload: row.get(3),
+            encoding: row.get(4),
+            policy: row.get(5),
         })
         .collect()
 }

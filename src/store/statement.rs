@@ -2,16 +2,19 @@
 
 use std::ffi::CString;
 
-use pgrx::pg_sys;
+use pgrx::pg_sys::{BuiltinOid, Oid};
 
 use crate::pg::array::{array, type_of as array_type};
-use crate::pg::spi::{Arg, Db, Kept, Rows};
+use crate::pg::spi::{Arg, Db, Kept, KeptByMask, Rows};
+
+/// Name and type of a column.
+pub type Named = (&'static str, BuiltinOid);
 
 /// What a write does with its columns.
 #[derive(Clone, Copy)]
 enum Verb {
     Insert,
-    /// The first `keys` columns find the row, the others are set.
+    /// The first column finds the row, the others are set.
     Update,
     /// All columns together find the row.
     Delete,
@@ -20,148 +23,195 @@ enum Verb {
 /// A write to one table, set-based: `n` rows cost one statement.
 pub struct Write<const N: usize> {
     table: &'static str,
-    columns: [(&'static str, pg_sys::BuiltinOid); N],
+    columns: [Named; N],
     verb: Verb,
-    keys: usize,
     suffix: &'static str,
     one: Kept,
     many: Kept,
 }
 
 impl<const N: usize> Write<N> {
-    const fn make(
-        verb: Verb,
-        keys: usize,
-        table: &'static str,
-        columns: [(&'static str, pg_sys::BuiltinOid); N],
-        suffix: &'static str,
-    ) -> Self {
+    /// `INSERT INTO table (columns) …`, followed by `suffix`.
+    pub const fn insert(table: &'static str, columns: [Named; N], suffix: &'static str) -> Self {
         Self {
             table,
             columns,
-            verb,
-            keys,
+            verb: Verb::Insert,
             suffix,
             one: Kept::new(),
             many: Kept::new(),
         }
     }
 
-    /// `INSERT INTO table (columns) …`, followed by `suffix`.
-    pub const fn insert(
-        table: &'static str,
-        columns: [(&'static str, pg_sys::BuiltinOid); N],
-        suffix: &'static str,
-    ) -> Self {
-        Self::make(Verb::Insert, 0, table, columns, suffix)
-    }
-
-    /// `UPDATE table SET …` by the first `keys` columns.
-    pub const fn update(
-        table: &'static str,
-        keys: usize,
-        columns: [(&'static str, pg_sys::BuiltinOid); N],
-    ) -> Self {
-        Self::make(Verb::Update, keys, table, columns, "")
-    }
-
     /// `DELETE FROM table` by all columns.
-    pub const fn delete(
-        table: &'static str,
-        columns: [(&'static str, pg_sys::BuiltinOid); N],
-    ) -> Self {
-        Self::make(Verb::Delete, N, table, columns, "")
+    pub const fn delete(table: &'static str, columns: [Named; N]) -> Self {
+        Self {
+            table,
+            columns,
+            verb: Verb::Delete,
+            suffix: "",
+            one: Kept::new(),
+            many: Kept::new(),
+        }
     }
 
     /// Writes all rows with one statement; nothing for no rows.
     pub fn run(&self, db: &Db, rows: &[[Arg; N]]) -> Option<Rows> {
-        match rows {
-            [] => None,
-            [row] => {
-                let types = self.columns.map(|(_, oid)| pg_sys::Oid::from(oid));
-                Some(
-                    self.one
-                        .execute(db, || self.text(false), &types, row, false),
-                )
-            }
-            rows => {
-                let types = self.columns.map(|(_, oid)| array_type(oid));
-                let args: [Arg; N] = std::array::from_fn(|c| {
-                    let oid = self
-                        .columns
-                        .get(c)
-                        .map_or(pg_sys::BuiltinOid::TEXTOID, |(_, oid)| *oid);
-                    array(
-                        oid,
-                        rows.iter()
-                            .map(|row| row.get(c).copied().unwrap_or(Arg::NULL)),
-                    )
-                });
-                Some(
-                    self.many
-                        .execute(db, || self.text(true), &types, &args, false),
-                )
-            }
+        let kept = if rows.len() == 1 {
+            &self.one
+        } else {
+            &self.many
+        };
+        let text = |many| text(self.verb, self.table, &self.columns, self.suffix, many);
+        execute(db, kept, text, &self.columns, rows)
+    }
+}
+
+/// Writes to one table that name only some of its columns, each choice with a plan of its own.
+pub struct Writes {
+    table: &'static str,
+    columns: &'static [Named],
+    verb: Verb,
+    suffix: &'static str,
+    one: KeptByMask,
+    many: KeptByMask,
+}
+
+impl Writes {
+    const fn new(
+        verb: Verb,
+        table: &'static str,
+        columns: &'static [Named],
+        suffix: &'static str,
+    ) -> Self {
+        Self {
+            table,
+            columns,
+            verb,
+            suffix,
+            one: KeptByMask::new(),
+            many: KeptByMask::new(),
         }
     }
 
-    fn text(&self, many: bool) -> CString {
-        let names = || self.columns.iter().map(|(name, _)| *name);
-        let value = |i: usize, name: &str| {
-            if many {
-                format!("n.{name}")
-            } else {
-                format!("${}", i + 1)
-            }
+    /// `INSERT INTO table (chosen columns) …`, followed by `suffix`.
+    pub const fn insert(
+        table: &'static str,
+        columns: &'static [Named],
+        suffix: &'static str,
+    ) -> Self {
+        Self::new(Verb::Insert, table, columns, suffix)
+    }
+
+    /// `UPDATE table SET …` of the chosen columns by the first one.
+    pub const fn update(table: &'static str, columns: &'static [Named]) -> Self {
+        Self::new(Verb::Update, table, columns, "")
+    }
+
+    /// Writes all rows with one statement. Bit `i` of the mask chooses column `i`; every row holds the chosen
+    /// columns in order.
+    pub fn run(&self, db: &Db, mask: u128, rows: &[Vec<Arg>]) -> Option<Rows> {
+        let chosen: Vec<Named> = self
+            .columns
+            .iter()
+            .enumerate()
+            .filter(|(i, _)| mask >> i & 1 == 1)
+            .map(|(_, c)| *c)
+            .collect();
+        let kept = if rows.len() == 1 {
+            self.one.get(mask)
+        } else {
+            self.many.get(mask)
         };
-        let join = |parts: Vec<String>, by: &str| parts.join(by);
-        let list = join(names().map(str::to_owned).collect(), ", ");
-        let arrays = join((1..=N).map(|i| format!("${i}")).collect(), ", ");
-        let source = if many {
-            format!(" unnest({arrays}) AS n ({list})")
+        let text = |many| text(self.verb, self.table, &chosen, self.suffix, many);
+        execute(db, kept, text, &chosen, rows)
+    }
+}
+
+fn execute<R: AsRef<[Arg]>>(
+    db: &Db,
+    kept: &Kept,
+    text: impl Fn(bool) -> CString,
+    columns: &[Named],
+    rows: &[R],
+) -> Option<Rows> {
+    match rows {
+        [] => None,
+        [row] => {
+            let types: Vec<Oid> = columns.iter().map(|(_, oid)| (*oid).into()).collect();
+            Some(kept.execute(db, || text(false), &types, row.as_ref(), false))
+        }
+        rows => {
+            let types: Vec<Oid> = columns.iter().map(|(_, oid)| array_type(*oid)).collect();
+            let column = |c: usize| {
+                rows.iter()
+                    .map(move |r| r.as_ref().get(c).copied().unwrap_or(Arg::NULL))
+            };
+            let args: Vec<Arg> = columns
+                .iter()
+                .enumerate()
+                .map(|(c, (_, oid))| array(*oid, column(c)))
+                .collect();
+            Some(kept.execute(db, || text(true), &types, &args, false))
+        }
+    }
+}
+
+fn text(verb: Verb, table: &str, columns: &[Named], suffix: &str, many: bool) -> CString {
+    let value = |i: usize, name: &str| {
+        if many {
+            format!("n.{name}")
+        } else {
+            format!("${}", i + 1)
+        }
+    };
+    let pairs = |range: std::ops::Range<usize>, left: &str, by: &str| {
+        let pair = |(i, (name, _)): (usize, &Named)| format!("{left}{name} = {}", value(i, name));
+        columns
+            .iter()
+            .enumerate()
+            .take(range.end)
+            .skip(range.start)
+            .map(pair)
+            .collect::<Vec<_>>()
+            .join(by)
+    };
+    let list = columns
+        .iter()
+        .map(|(name, _)| *name)
+        .collect::<Vec<_>>()
+        .join(", ");
+    let places = (1..=columns.len())
+        .map(|i| format!("${i}"))
+        .collect::<Vec<_>>()
+        .join(", ");
+    let source = |word: &str| {
+        if many {
+            format!(" {word} unnest({places}) AS n ({list})")
         } else {
             String::new()
-        };
-        let matches = join(
-            names()
-                .enumerate()
-                .take(self.keys)
-                .map(|(i, c)| format!("t.{c} = {}", value(i, c)))
-                .collect(),
-            " AND ",
-        );
-        let table = self.table;
-        let suffix = self.suffix;
-        let sql = match self.verb {
-            Verb::Insert if many => {
-                format!("INSERT INTO {table} ({list}) SELECT {list} FROM{source} {suffix}")
-            }
-            Verb::Insert => format!("INSERT INTO {table} ({list}) VALUES ({arrays}) {suffix}"),
-            Verb::Update => {
-                let sets = join(
-                    names()
-                        .enumerate()
-                        .skip(self.keys)
-                        .map(|(i, c)| format!("{c} = {}", value(i, c)))
-                        .collect(),
-                    ", ",
-                );
-                let from = if many {
-                    format!(" FROM{source}")
-                } else {
-                    String::new()
-                };
-                format!("UPDATE {table} AS t SET {sets}{from} WHERE {matches}")
-            }
-            Verb::Delete => {
-                let using = if many {
-                    format!(" USING{source}")
-                } else {
-                    String::new()
-                };
-                format!("DELETE FROM {table} AS t{using} WHERE {matches}")
-            }
-        };
-        CString::new(sql).unwrap_or_default()
-    }
+        }
+    };
+    let sql = match verb {
+        Verb::Insert if many => {
+            format!(
+                "INSERT INTO {table} ({list}) SELECT {list}{} {suffix}",
+                source("FROM")
+            )
+        }
+        Verb::Insert => format!("INSERT INTO {table} ({list}) VALUES ({places}) {suffix}"),
+        Verb::Update => {
+            let sets = pairs(1..columns.len(), "", ", ");
+            format!(
+                "UPDATE {table} AS t SET {sets}{} WHERE {}",
+                source("FROM"),
+                pairs(0..1, "t.", "")
+            )
+        }
+        Verb::Delete => {
+            let all = pairs(0..columns.len(), "t.", " AND ");
+            format!("DELETE FROM {table} AS t{} WHERE {all}", source("USING"))
+        }
+    };
+    CString::new(sql).unwrap_or_default()
 }

@@ -1,0 +1,129 @@
+//! `ff_engine.execution`: lock, insert, save.
+
+use pgrx::pg_sys::BuiltinOid::*;
+use uuid::Uuid;
+
+use crate::model::execution::Execution;
+use crate::model::time::Instant;
+use crate::pg::array;
+use crate::pg::spi::{Db, Row, Stmt};
+
+mod columns;
+mod decode;
+mod write;
+
+pub use columns::COLUMNS;
+pub use decode::decode;
+pub use write::{New, insert, insert_chosen, save, save_with_detail, save_with_result};
+
+static LOCK_ONE: Stmt<1> = Stmt::new(
+    c"SELECT e FROM ff_engine.execution AS e WHERE e.execution_id = $1 FOR UPDATE",
+    [UUIDOID],
+);
+
+static LOCK_MANY: Stmt<1> = Stmt::new(
+    c"SELECT e FROM ff_engine.execution AS e WHERE e.execution_id = ANY ($1)
+       ORDER BY e.execution_id FOR UPDATE",
+    [UUIDARRAYOID],
+);
+
+static LOCK_FREE: Stmt<1> = Stmt::new(
+    c"SELECT e FROM ff_engine.execution AS e WHERE e.execution_id = ANY ($1)
+       ORDER BY e.execution_id FOR UPDATE SKIP LOCKED",
+    [UUIDARRAYOID],
+);
+
+static STATES: Stmt<1> = Stmt::new(
+    c"SELECT e.execution_id, ff_engine.public_state(e.lifecycle_phase, e.terminal_outcome, e.eligibility_state, e.attempt_state),
+             e.partition_key
+        FROM ff_engine.execution AS e WHERE e.execution_id = ANY ($1)",
+    [UUIDARRAYOID],
+);
+
+static OUTCOMES: Stmt<1> = Stmt::new(
+    c"SELECT n.execution_id,
+             ff_engine.public_state(e.lifecycle_phase, e.terminal_outcome, e.eligibility_state, e.attempt_state),
+             ff_engine.outcome_word(e.terminal_outcome), e.completed_at
+        FROM unnest($1) WITH ORDINALITY AS n (execution_id, ordinal)
+        LEFT JOIN ff_engine.execution AS e ON e.execution_id = n.execution_id
+       ORDER BY n.ordinal",
+    [UUIDARRAYOID],
+);
+
+static PURGE: Stmt<1> = Stmt::new(
+    c"WITH attempts AS (DELETE FROM ff_engine.attempt AS a WHERE a.execution_id = ANY ($1)),
+           inputs AS (DELETE FROM ff_engine.execution_input AS i WHERE i.execution_id = ANY ($1))
+      DELETE FROM ff_engine.execution AS e WHERE e.execution_id = ANY ($1)",
+    [UUIDARRAYOID],
+);
+
+/// Locks one execution (G4).
+pub fn lock(db: &Db, id: Uuid) -> Option<Execution> {
+    LOCK_ONE
+        .run(db, [id.into()])
+        .first()
+        .map(|row| decode(&row.get(1)))
+}
+
+/// Locks executions in ascending id; absent ones are left out.
+pub fn lock_all(db: &Db, ids: &[Uuid]) -> Vec<Execution> {
+    match ids {
+        [] => Vec::new(),
+        [id] => lock(db, *id).into_iter().collect(),
+        ids => decode_all(&LOCK_MANY, db, ids),
+    }
+}
+
+/// Locks those executions that nobody else holds.
+pub fn lock_free(db: &Db, ids: &[Uuid]) -> Vec<Execution> {
+    if ids.is_empty() {
+        Vec::new()
+    } else {
+        decode_all(&LOCK_FREE, db, ids)
+    }
+}
+
+fn decode_all(stmt: &Stmt<1>, db: &Db, ids: &[Uuid]) -> Vec<Execution> {
+    let rows = stmt.run(db, [array::uuids(ids.iter().copied())]);
+    rows.iter().map(|row| decode(&row.get(1))).collect()
+}
+
+/// Public state and partition of executions, unlocked.
+pub fn states(db: &Db, ids: &[Uuid]) -> Vec<(Uuid, String, i16)> {
+    let rows = STATES.run(db, [array::uuids(ids.iter().copied())]);
+    rows.iter()
+        .map(|r| (r.get(1), r.get(2), r.get(3)))
+        .collect()
+}
+
+/// How one of several executions stands; nothing but its id is known of one that is absent.
+pub struct Standing {
+    /// Whose.
+    pub id: Uuid,
+    /// Public state word.
+    pub public_state: Option<String>,
+    /// Outcome word, `none` while it has not ended.
+    pub outcome: Option<String>,
+    /// When it ended.
+    pub completed_at: Option<Instant>,
+}
+
+/// How executions stand, in the order asked for.
+pub fn standings(db: &Db, ids: &[Uuid]) -> Vec<Standing> {
+    let row = |r: Row| Standing {
+        id: r.get(1),
+        public_state: r.get(2),
+        outcome: r.get(3),
+        completed_at: r.get::<Option<i64>>(4).map(Instant),
+    };
+    OUTCOMES
+        .run(db, [array::uuids(ids.iter().copied())])
+        .iter()
+        .map(row)
+        .collect()
+}
+
+/// Deletes executions with everything that belongs to them but events and idempotency keys.
+pub fn purge(db: &Db, ids: &[Uuid]) -> usize {
+    PURGE.run(db, [array::uuids(ids.iter().copied())]).len()
+}

@@ -1,0 +1,117 @@
+//! Writing rows of `ff_engine.execution`: a save sets the columns that have changed, and no others.
+
+use uuid::Uuid;
+
+use crate::model::execution::Execution;
+use crate::pg::spi::{Arg, Db};
+use crate::store::statement::Writes;
+
+use super::columns::{ALL, COLUMNS, Column, Value, value};
+
+/// A transition changes the same few columns each time, so there are few shapes and each keeps its plan.
+static UPDATES: Writes = Writes::update("ff_engine.execution", COLUMNS);
+static INSERTS: Writes = Writes::insert("ff_engine.execution", COLUMNS, "");
+/// Callers may choose one id at the same time; the loser waits and gets no row.
+static INSERTS_CHOSEN: Writes = Writes::insert(
+    "ff_engine.execution",
+    COLUMNS,
+    "ON CONFLICT (execution_id) DO NOTHING RETURNING execution_id",
+);
+
+/// An execution before and after.
+pub type Saved<'a> = (&'a Execution, &'a Execution);
+
+fn bit(column: Column) -> u128 {
+    1 << column as usize
+}
+
+/// The columns that differ in any of the rows, and the key.
+fn changed(rows: &[Saved]) -> u128 {
+    let differs = |column: Column| {
+        rows.iter()
+            .any(|(before, after)| value(before, column) != value(after, column))
+    };
+    ALL.iter()
+        .filter(|c| differs(**c))
+        .fold(bit(Column::execution_id), |mask, c| mask | bit(*c))
+}
+
+/// The chosen columns of a row; those beside the row come from `more`.
+fn args<'a>(e: &'a Execution, mask: u128, more: impl Fn(Column) -> Option<Value<'a>>) -> Vec<Arg> {
+    let chosen = ALL.iter().filter(|c| mask & bit(**c) != 0);
+    chosen
+        .map(|c| more(*c).unwrap_or_else(|| value(e, *c)).into())
+        .collect()
+}
+
+/// Writes what has changed.
+pub fn save(db: &Db, rows: &[Saved]) {
+    let mask = changed(rows);
+    let rows: Vec<_> = rows
+        .iter()
+        .map(|(_, after)| args(after, mask, |_| None))
+        .collect();
+    UPDATES.run(db, mask, &rows);
+}
+
+/// Writes what has changed, and the result with its label.
+pub fn save_with_result(db: &Db, rows: &[(Saved, Option<&[u8]>, Option<&str>)]) {
+    let pairs: Vec<Saved> = rows.iter().map(|(pair, ..)| *pair).collect();
+    let mask = changed(&pairs) | bit(Column::result) | bit(Column::result_encoding);
+    let row = |((_, after), bytes, encoding): &(Saved, Option<&[u8]>, Option<&str>)| {
+        args(after, mask, |column| match column {
+            Column::result => Some(bytes.map_or(Value::Null, Value::Bytes)),
+            Column::result_encoding => Some(encoding.map_or(Value::Null, Value::Text)),
+            _ => None,
+        })
+    };
+    UPDATES.run(db, mask, &rows.iter().map(row).collect::<Vec<_>>());
+}
+
+/// Writes what has changed, and the failure detail of the latest attempt.
+pub fn save_with_detail(db: &Db, rows: &[(Saved, Option<&[u8]>)]) {
+    let pairs: Vec<Saved> = rows.iter().map(|(pair, _)| *pair).collect();
+    let mask = changed(&pairs) | bit(Column::attempt_failure_detail);
+    let row = |((_, after), detail): &(Saved, Option<&[u8]>)| {
+        args(after, mask, |column| {
+            (column == Column::attempt_failure_detail)
+                .then(|| detail.map_or(Value::Null, Value::Bytes))
+        })
+    };
+    UPDATES.run(db, mask, &rows.iter().map(row).collect::<Vec<_>>());
+}
+
+/// A new execution with its kind and its creator.
+pub type New<'a> = (&'a Execution, &'a str, &'a str);
+
+/// The columns that any of the rows fills, and the rows.
+fn new(rows: &[New]) -> (u128, Vec<Vec<Arg>>) {
+    let filled = |column: Column| rows.iter().any(|(e, ..)| value(e, column) != Value::Null);
+    let always = bit(Column::creator) | bit(Column::kind);
+    let mask = ALL
+        .iter()
+        .filter(|c| filled(**c))
+        .fold(always, |mask, c| mask | bit(*c));
+    let row = |(e, kind, creator): &New| {
+        args(e, mask, |column| match column {
+            Column::kind => Some(Value::Text(kind)),
+            Column::creator => Some(Value::Text(creator)),
+            _ => None,
+        })
+    };
+    (mask, rows.iter().map(row).collect())
+}
+
+/// Inserts new executions whose id the engine minted.
+pub fn insert(db: &Db, rows: &[New]) {
+    let (mask, rows) = new(rows);
+    INSERTS.run(db, mask, &rows);
+}
+
+/// Inserts new executions whose id the caller chose; returns the ids that were still free.
+pub fn insert_chosen(db: &Db, rows: &[New]) -> Vec<Uuid> {
+    let (mask, rows) = new(rows);
+    let won = INSERTS_CHOSEN.run(db, mask, &rows);
+    won.map(|won| won.iter().map(|r| r.get(1)).collect())
+        .unwrap_or_default()
+}
