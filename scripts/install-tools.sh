@@ -6,8 +6,7 @@
 #
 # PG=16 or PG=18 in the environment adds what fetching those needs.
 # What is there already is left alone, so running it again costs a fraction of a second.
-set -euo pipefail
-cd "$(dirname "$0")/.."
+source "$(dirname "$0")/env.sh"
 
 packages=(build-essential pkg-config libssl-dev clang-14 libclang-14-dev
     postgresql-15 postgresql-contrib postgresql-server-dev-15)
@@ -16,14 +15,11 @@ if [[ ${1:-} == test ]]; then
     command -v node >/dev/null || packages+=(nodejs)
     command -v npm >/dev/null || packages+=(npm)
 fi
-if [[ ${PG:-15} != 15 ]]; then
+if [[ $PG != 15 ]]; then
     packages+=(python3-pip)
 fi
 pg_driver_for_node=8.16.3
 cargo_pgrx=$(sed -n 's/^pgrx = "=\(.*\)"$/\1/p' Cargo.toml)
-
-say() { printf '\n==> %s\n' "$*"; }
-fail() { printf 'ff_engine: %s\n' "$*" >&2; exit 1; }
 
 missing_packages() {
     local package

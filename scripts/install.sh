@@ -2,10 +2,7 @@
 # Builds ff_engine for a server of the user's own and installs it there.
 #
 #   PG_CONFIG=/path/to/pg_config install.sh
-set -euo pipefail
-cd "$(dirname "$0")/.."
-
-fail() { printf 'ff_engine: %s\n' "$*" >&2; exit 1; }
+source "$(dirname "$0")/env.sh"
 
 pg_config=$(command -v "${PG_CONFIG:-pg_config}") ||
     fail "there is no ${PG_CONFIG:-pg_config}; type: make install PG_CONFIG=/path/to/pg_config"

@@ -1,10 +1,7 @@
 #!/usr/bin/env bash
 # Makes target/postgresql-<major>-ff-engine_<version>_<architecture>.deb for the server that
 # PG_CONFIG belongs to.
-set -euo pipefail
-cd "$(dirname "$0")/.."
-
-fail() { printf 'ff_engine: %s\n' "$*" >&2; exit 1; }
+source "$(dirname "$0")/env.sh"
 
 scripts/install-tools.sh
 pg_config=$(command -v "${PG_CONFIG:-pg_config}") ||
