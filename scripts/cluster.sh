@@ -16,6 +16,7 @@
 # to keep the clusters in.
 source "$(dirname "$0")/env.sh"
 
+make_home
 clusters=${FF_CLUSTERS:-$FF_HOME/clusters-$PG}
 
 use() {

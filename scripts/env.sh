@@ -37,8 +37,11 @@ FF_HOME=$ROOT/.cluster
 if ((${#FF_HOME} > 50)) || ! server_user_can_enter "$ROOT"; then
     FF_HOME=/var/tmp/ff_engine-$(cksum <<<"$ROOT" | cut -d' ' -f1)
 fi
-mkdir -p "$ROOT/.cluster" "$FF_HOME"
-[[ -O $FF_HOME ]] || fail "$FF_HOME belongs to another user; remove it or use a checkout of your own"
+
+make_home() {
+    mkdir -p "$ROOT/.cluster" "$FF_HOME"
+    [[ -O $FF_HOME ]] || fail "$FF_HOME belongs to another user; remove it or use a checkout of your own"
+}
 
 case $PG in
     15) SERVER=$FF_HOME/server-15 PGBIN=$FF_HOME/server-15/lib/postgresql/15/bin ;;

@@ -4,6 +4,7 @@
 # looks for its files there: the copy's pg_config reports the copy's paths.
 source "$(dirname "$0")/env.sh"
 
+make_home
 if [[ $PG != 15 ]]; then
     exec scripts/other-majors.sh
 fi
