@@ -100,7 +100,7 @@ CREATE TABLE ff_engine.execution (
 
     CONSTRAINT execution_pkey PRIMARY KEY (execution_id),
     CONSTRAINT legal_state CHECK (ff_engine.legal(
-        lifecycle_phase, ownership_state, eligibility_state, terminal_outcome, attempt_state,
+        lifecycle_phase, ownership_state, eligibility_state, blocking_reason, terminal_outcome, attempt_state,
         lease_id, lease_expires_at, delay_until, completed_at))
 ) WITH (fillfactor = 40, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_insert_scale_factor = 0.2);
 

@@ -28,6 +28,7 @@ mod store;
 pub extern "C-unwind" fn _PG_init() {
     guc::init();
     pg::shared::init();
+    pg::plan::init();
     pg::xact::init();
     bg::init();
 }

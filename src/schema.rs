@@ -65,8 +65,8 @@ extension_sql_file!(
     requires = ["invariants"]
 );
 extension_sql_file!("../sql/90_grants.sql", name = "grants", finalize);
-pgrx::extension_sql!(
-    "SELECT ff_engine.announce_installation();",
+extension_sql_file!(
+    "../sql/99_announce.sql",
     name = "announce",
-    requires = [background::ff_engine::announce_installation]
+    requires = ["dump", background::ff_engine::announce_installation]
 );

@@ -27,7 +27,23 @@ fn ff_start_workers() -> TableIterator<'static, (name!(pid, i32), name!(outcome,
             return Ok((pid, "already_running"));
         }
         match bg::start() {
-            bg::Started::Now(pid) => Ok((pid, "started")),
+            bg::Started::Now(pid) => {
+                // Another session, or the launcher, may have been faster: whoever holds the place is the worker.
+                let mut holder = None;
+                while holder.is_none() && store::process::exists(db, pid) {
+                    process::sleep(2);
+                    holder = store::process::worker(db);
+                }
+                let holder = holder.or_else(|| store::process::worker(db)).unwrap_or(pid);
+                Ok((
+                    holder,
+                    if holder == pid {
+                        "started"
+                    } else {
+                        "already_running"
+                    },
+                ))
+            }
             bg::Started::NoSlot => Err(Error::new(Kind::ResourceExhausted)
                 .say("no background worker slot is free")
                 .with("pool", "background_workers")

@@ -82,6 +82,7 @@ mod ff_engine {
         lifecycle: i8,
         ownership: i8,
         eligibility: i8,
+        blocking: i8,
         outcome: i8,
         attempt: i8,
         lease_id: Option<Uuid>,
@@ -93,11 +94,18 @@ mod ff_engine {
             w::Lifecycle::from_letter(lifecycle as u8),
             w::Ownership::from_letter(ownership as u8),
             w::Eligibility::from_letter(eligibility as u8),
+            w::Blocking::from_letter(blocking as u8),
             w::TerminalOutcome::from_letter(outcome as u8),
             w::AttemptState::from_letter(attempt as u8),
         );
-        let (Some(lifecycle), Some(ownership), Some(eligibility), Some(outcome), Some(attempt)) =
-            words
+        let (
+            Some(lifecycle),
+            Some(ownership),
+            Some(eligibility),
+            Some(blocking),
+            Some(outcome),
+            Some(attempt),
+        ) = words
         else {
             return false;
         };
@@ -105,7 +113,7 @@ mod ff_engine {
             lifecycle,
             ownership,
             eligibility,
-            blocking: w::Blocking::None,
+            blocking,
             outcome,
             attempt,
         };

@@ -6,7 +6,6 @@ use pgrx::pg_sys::panic::CaughtError;
 use crate::pg::spi::Db;
 use crate::pg::{background, clock, lock, process, session};
 use crate::reconcile::{self, Scope};
-use crate::store;
 
 use super::schedule::Schedule;
 use super::signals;
@@ -55,7 +54,7 @@ fn serve() {
             (
                 lock::database_is_wanted_elsewhere(),
                 installed(),
-                Db::with(store::timer::next),
+                Db::with(reconcile::next_due),
             )
         });
         let timer = match looked {
@@ -92,7 +91,7 @@ fn serve() {
         }
         let now = clock::wall_micros();
         let timer = transaction(c"ff_engine: looking for due work", || {
-            Db::with(store::timer::next)
+            Db::with(reconcile::next_due)
         })
         .ok()
         .flatten()

@@ -20,18 +20,59 @@ impl<K: PartialEq, V: Clone> Cache<K, V> {
 
     /// The remembered value, or the one that `read` finds.
     pub fn get_or(&self, table: pg_sys::Oid, key: K, read: impl FnOnce() -> V) -> V {
-        let aborts = xact::aborts();
-        {
-            let mut cache = self.0.borrow_mut();
-            if cache.0 != aborts || cache.1 != table || cache.2.len() >= MOST {
-                *cache = (aborts, table, Vec::new());
-            }
-            if let Some((_, value)) = cache.2.iter().find(|(known, _)| *known == key) {
-                return value.clone();
-            }
+        self.peek(table, &key).unwrap_or_else(|| {
+            let value = read();
+            self.put(table, key, value.clone());
+            value
+        })
+    }
+
+    fn peek(&self, table: pg_sys::Oid, key: &K) -> Option<V> {
+        let cache = self.0.borrow();
+        let valid = cache.0 == xact::aborts() && cache.1 == table;
+        cache
+            .2
+            .iter()
+            .filter(|_| valid)
+            .find(|(known, _)| known == key)
+            .map(|(_, value)| value.clone())
+    }
+
+    fn put(&self, table: pg_sys::Oid, key: K, value: V) {
+        let mut cache = self.0.borrow_mut();
+        if cache.0 != xact::aborts() || cache.1 != table || cache.2.len() >= MOST {
+            *cache = (xact::aborts(), table, Vec::new());
         }
-        let value = read();
-        self.0.borrow_mut().2.push((key, value.clone()));
-        value
+        cache.2.retain(|(known, _)| *known != key);
+        cache.2.push((key, value));
+    }
+}
+
+/// What a backend remembers of rows that seldom change: valid until a transaction that changed any of them commits,
+/// which every backend learns from a number in shared memory. Without preload nothing is remembered.
+pub struct Shared<K, V>(Cache<K, (u64, V)>);
+
+impl<K: PartialEq + Clone, V: Clone> Shared<K, V> {
+    /// Nothing is remembered.
+    pub const fn new() -> Self {
+        Shared(Cache::new())
+    }
+
+    /// The remembered value, or the one that `read` finds; nothing found is not remembered.
+    pub fn get_or(&self, key: K, read: impl Fn() -> Option<V>) -> Option<V> {
+        // A transaction sees its own changes, and one with a fixed snapshot sees old ones: neither is for others.
+        if !super::shared::preloaded() || xact::renamed() || !super::session::read_committed() {
+            return read();
+        }
+        let generation = super::shared::generation();
+        let table = super::session::table(c"ff_engine", c"lane");
+        if let Some((known, value)) = self.0.peek(table, &key)
+            && known == generation
+        {
+            return Some(value);
+        }
+        let value = read()?;
+        self.0.put(table, key, (generation, value.clone()));
+        Some(value)
     }
 }

@@ -1,14 +1,27 @@
 //! Shared memory of the library: present only when the server preloaded it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use pgrx::{pg_guard, pg_shmem_init, pg_sys};
+use pgrx::{PgAtomic, pg_guard, pg_shmem_init, pg_sys};
 
 use super::background::{WORKERS, Workers};
 use super::mark::{MARKS, Marks};
 use super::waiter::{WAITERS, Waiters};
 
 static PRELOADED: AtomicBool = AtomicBool::new(false);
+
+/// Raised by every commit that changed lanes, namespaces or queues.
+// SAFETY: the name is used once in this library.
+static NAMES: PgAtomic<AtomicU64> = unsafe { PgAtomic::new(c"ff_engine names") };
+
+/// Number of commits so far that changed lanes, namespaces or queues.
+pub fn generation() -> u64 {
+    NAMES.get().load(Ordering::Acquire)
+}
+
+pub(super) fn next_generation() {
+    NAMES.get().fetch_add(1, Ordering::AcqRel);
+}
 
 /// Whether the library was loaded with the server; without, every waiter polls and no mark is kept.
 pub fn preloaded() -> bool {
@@ -21,6 +34,7 @@ pub fn init() {
     if unsafe { pg_sys::process_shared_preload_libraries_in_progress } {
         pg_shmem_init!(MARKS = Marks::default());
         pg_shmem_init!(WAITERS = Waiters::default());
+        pg_shmem_init!(NAMES = AtomicU64::new(1));
         pg_shmem_init!(WORKERS = Workers::default());
         PRELOADED.store(true, Ordering::Relaxed);
     }

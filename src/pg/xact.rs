@@ -21,6 +21,8 @@ struct Pending {
     due: Option<i64>,
     /// Executions ended.
     ended: bool,
+    /// Lanes, namespaces or queues were changed.
+    renamed: bool,
     /// The extension was created.
     poke: bool,
 }
@@ -82,6 +84,16 @@ pub fn due(at: i64) {
     with(|p| p.due = Some(p.due.map_or(at, |earlier| earlier.min(at))));
 }
 
+/// Lanes, namespaces or queues were changed.
+pub fn rename() {
+    with(|p| p.renamed = true);
+}
+
+/// Whether this transaction has changed lanes, namespaces or queues.
+pub fn renamed() -> bool {
+    PENDING.with_borrow(|p| p.renamed)
+}
+
 /// An execution has ended.
 pub fn completed() {
     with(|p| p.ended = true);
@@ -128,6 +140,9 @@ fn give_back(taken: &[(Queue, Place)]) {
 
 /// Nothing here may raise: the transaction has committed.
 fn committed(pending: Pending) {
+    if pending.renamed {
+        super::shared::next_generation();
+    }
     for (queue, place) in &pending.appeared {
         mark::lower(*queue, *place);
     }

@@ -1,13 +1,11 @@
 //! Runs one duty over the due timers: a batch at once, and row by row only after a batch has failed.
 
-use std::collections::BTreeSet;
-
 use uuid::Uuid;
 
 use crate::error::Result;
 use crate::model::due::{self, Duty};
 use crate::model::execution::Execution;
-use crate::ops::execution::duty::{FIRST, perform};
+use crate::ops::execution::duty::{FIRST, perform, rearm};
 use crate::ops::{clock, save};
 use crate::pg::jsonb::Jsonb;
 use crate::pg::spi::Db;
@@ -120,32 +118,19 @@ impl Page<'_> {
         let skipped = early.iter().filter(|e| !e.is_terminal()).count() as i32;
 
         let processed = due.len() as i32;
-        let changes = perform(self.db, due, now, Some(self.duty))?;
+        let changes = perform(self.db, due, now, self.duty)?;
         save::apply(self.db, &changes, now);
-        self.rearm(timers, changes.iter().map(|c| &c.after).chain(early));
+        rearm(
+            self.db,
+            timers,
+            changes.iter().map(|c| &c.after).chain(early),
+        );
         Ok(Tally {
             processed,
             skipped,
             errors: 0,
             remaining,
         })
-    }
-
-    /// Moves the timers of executions that are not due any more to where they are due next.
-    fn rearm<'e>(&self, timers: &[Timer], executions: impl Iterator<Item = &'e Execution>) {
-        let mut settled = BTreeSet::new();
-        let mut next = Vec::new();
-        for e in executions {
-            settled.insert(e.place.id);
-            next.extend(due::next_due(e).map(|at| save::timer(e, at)));
-        }
-        let spent: Vec<Timer> = timers
-            .iter()
-            .filter(|t| settled.contains(&t.id))
-            .copied()
-            .collect();
-        store::timer::delete(self.db, &spent);
-        store::timer::insert(self.db, &next);
     }
 }
 

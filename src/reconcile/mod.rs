@@ -6,7 +6,9 @@ use serde_json::{Map, Value};
 use crate::error::Result;
 use crate::guc;
 use crate::model::due::Duty;
+use crate::model::time::Instant;
 use crate::pg::spi::Db;
+use crate::store;
 
 mod due;
 mod idempotency;
@@ -105,4 +107,9 @@ pub static ALL: &[Reconciler] = &[
 /// The duty of a name.
 pub fn find(name: &str) -> Option<&'static Reconciler> {
     ALL.iter().find(|r| r.name == name)
+}
+
+/// The earliest instant at which a duty may have something to do.
+pub fn next_due(db: &Db) -> Option<Instant> {
+    store::timer::next(db)
 }

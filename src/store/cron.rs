@@ -5,7 +5,7 @@ use pgrx::pg_sys::BuiltinOid::*;
 use crate::pg::spi::{Db, Stmt};
 
 static VERSION: Stmt<0> = Stmt::new(
-    c"SELECT (string_to_array(x.extversion, '.'))[1]::int, (string_to_array(x.extversion, '.'))[2]::int
+    c"SELECT substring(x.extversion FROM '^([0-9]+)')::int, coalesce(substring(x.extversion FROM '^[0-9]+[.]([0-9]+)')::int, 0)
         FROM pg_extension AS x WHERE x.extname = 'pg_cron'",
     [],
 );

@@ -3,7 +3,9 @@
 use pgrx::pg_sys::BuiltinOid::*;
 
 use crate::model::time::Instant;
+use crate::pg::cache::Shared;
 use crate::pg::spi::{Arg, Db, Stmt};
+use crate::pg::xact;
 
 static FIND: Stmt<1> = Stmt::new(
     c"SELECT l.lane_id, l.state, l.retention_ms FROM ff_engine.lane AS l WHERE l.name = $1",
@@ -71,9 +73,14 @@ fn decode(rows: crate::pg::spi::Rows) -> Option<Lane> {
     })
 }
 
+thread_local! {
+    static LANES: Shared<String, Lane> = const { Shared::new() };
+    static NAMESPACES: Shared<String, i32> = const { Shared::new() };
+}
+
 /// Looks a lane up by name, without a lock.
 pub fn find(db: &Db, name: &str) -> Option<Lane> {
-    decode(FIND.run(db, [name.into()]))
+    LANES.with(|known| known.get_or(name.to_owned(), || decode(FIND.run(db, [name.into()]))))
 }
 
 /// Locks a lane's row.
@@ -91,6 +98,7 @@ pub fn register(db: &Db, r: &Registration) -> Option<i32> {
         r.by.into(),
         r.retention_ms.into(),
     ];
+    xact::rename();
     REGISTER.run(db, args).first().map(|row| row.get(1))
 }
 
@@ -104,10 +112,12 @@ pub fn update(db: &Db, id: i32, state: &str, reason: Option<&str>, retention_ms:
 
 /// A namespace's number, none if nobody has used the name.
 pub fn namespace(db: &Db, name: &str) -> Option<i32> {
-    NAMESPACE.run(db, [name.into()]).first().map(|r| r.get(1))
+    let read = || NAMESPACE.run(db, [name.into()]).first().map(|r| r.get(1));
+    NAMESPACES.with(|known| known.get_or(name.to_owned(), read))
 }
 
 /// Records a namespace.
 pub fn new_namespace(db: &Db, name: &str) {
+    xact::rename();
     NEW_NAMESPACE.run(db, [name.into()]);
 }

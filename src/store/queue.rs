@@ -3,7 +3,9 @@
 use pgrx::pg_sys::BuiltinOid::*;
 
 use crate::pg::array;
+use crate::pg::cache::Shared;
 use crate::pg::spi::{Db, Stmt};
+use crate::pg::xact;
 
 static FIND: Stmt<3> = Stmt::new(
     c"SELECT q.queue_id FROM ff_engine.queue AS q
@@ -25,6 +27,11 @@ static SERVED: Stmt<3> = Stmt::new(
     [TEXTOID, TEXTARRAYOID, TEXTOID],
 );
 
+thread_local! {
+    static QUEUES: Shared<(i32, i32, Vec<String>), i32> = const { Shared::new() };
+    static LANES: Shared<(String, Vec<String>, Option<String>), Served> = const { Shared::new() };
+}
+
 /// The queue of a lane, a namespace and a sorted requirement; made if it is new.
 pub fn intern(db: &Db, lane: i32, namespace: i32, required: &[String]) -> i32 {
     let args = [
@@ -32,11 +39,16 @@ pub fn intern(db: &Db, lane: i32, namespace: i32, required: &[String]) -> i32 {
         namespace.into(),
         array::texts(required.iter().map(String::as_str)),
     ];
-    let found = FIND.run(db, args).first().map(|r| r.get(1));
-    found.unwrap_or_else(|| INSERT.run(db, args).first().map_or(0, |r| r.get(1)))
+    let read = || FIND.run(db, args).first().map(|r| r.get(1));
+    let found = QUEUES.with(|known| known.get_or((lane, namespace, required.to_vec()), read));
+    found.unwrap_or_else(|| {
+        xact::rename();
+        INSERT.run(db, args).first().map_or(0, |r| r.get(1))
+    })
 }
 
 /// What a claimer may serve of a lane.
+#[derive(Clone, Debug)]
 pub struct Served {
     /// The lane.
     pub lane: i32,
@@ -53,6 +65,15 @@ pub fn served(
     capabilities: &[String],
     namespace: Option<&str>,
 ) -> Option<Served> {
+    let key = (
+        lane.to_owned(),
+        capabilities.to_vec(),
+        namespace.map(str::to_owned),
+    );
+    LANES.with(|known| known.get_or(key, || read(db, lane, capabilities, namespace)))
+}
+
+fn read(db: &Db, lane: &str, capabilities: &[String], namespace: Option<&str>) -> Option<Served> {
     let capabilities = array::texts(capabilities.iter().map(String::as_str));
     let rows = SERVED.run(db, [lane.into(), capabilities, namespace.into()]);
     let first = rows.first()?;

@@ -9,19 +9,18 @@ use crate::store;
 use super::super::execution::duty;
 use super::super::{clock, save};
 
-/// Pages of due timers one claim looks at; what belongs to other duties is left to the reconcilers.
-const PAGES: usize = 4;
-
 /// Promotes elapsed delays, marks elapsed leases and drops lapsed grants of a lane; whether anything was changed.
+///
+/// Timers that stand for nothing any more are moved on the way, so that the next claim does not meet them again.
+/// What is due for a reconciler's duty alone stays where it is.
 ///
 /// # Errors
 /// `corruption` for an unreadable policy.
 pub fn due(db: &Db, lane: i32) -> Result<bool> {
     let limit = i64::from(guc::INLINE_PROMOTE_LIMIT.value.get());
-    let now = clock::now();
     let mut after = duty::FIRST;
-    for _ in 0..PAGES {
-        let timers = store::timer::due_in_lane(db, lane, now, after, limit);
+    loop {
+        let timers = store::timer::due_in_lane(db, lane, clock::now(), after, limit);
         let Some(last) = timers.last() else {
             return Ok(false);
         };
@@ -29,7 +28,10 @@ pub fn due(db: &Db, lane: i32) -> Result<bool> {
         let ids: Vec<_> = timers.iter().map(|t| t.id).collect();
         let executions = store::execution::lock_free(db, &ids);
         let now = clock::now();
-        let wanted: Vec<_> = executions
+        let (idle, due): (Vec<_>, Vec<_>) = executions
+            .into_iter()
+            .partition(|e| due::duty(e, now).is_none());
+        let wanted: Vec<_> = due
             .into_iter()
             .filter(|e| {
                 [Duty::Delay, Duty::LeaseExpiry, Duty::Grant]
@@ -37,11 +39,15 @@ pub fn due(db: &Db, lane: i32) -> Result<bool> {
                     .any(|d| due::is_due(e, *d, now))
             })
             .collect();
-        if !wanted.is_empty() {
-            let changes = duty::perform(db, wanted, now, None)?;
-            save::apply(db, &changes, now);
+        let changes = duty::promote(db, wanted, now)?;
+        save::apply(db, &changes, now);
+        duty::rearm(
+            db,
+            &timers,
+            idle.iter().chain(changes.iter().map(|c| &c.after)),
+        );
+        if !changes.is_empty() {
             return Ok(true);
         }
     }
-    Ok(false)
 }

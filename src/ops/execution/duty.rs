@@ -1,6 +1,6 @@
 //! Time has passed: performs what due executions are due for (T8, T11, T20–T23, a lapsed grant).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
@@ -13,16 +13,17 @@ use crate::model::time::Instant;
 use crate::model::transition::{self, Change};
 use crate::pg::spi::Db;
 use crate::store;
+use crate::store::timer::Timer;
 
 use super::super::claim::row::{policy, reclaim_limit};
-use super::super::clock;
+use super::super::{clock, save};
 
 /// Before every timer.
 pub const FIRST: (Instant, Uuid) = (Instant(i64::MIN), Uuid::nil());
 
-/// What becomes of locked executions that are due; those that are not are left out.
+/// What becomes of locked executions for which this duty is due; the others are left out.
 ///
-/// With `only`, nothing but that duty is performed. Purging is not a transition and not done here.
+/// Purging is not a transition and not done here.
 ///
 /// # Errors
 /// `corruption` for an unreadable policy.
@@ -30,19 +31,34 @@ pub fn perform(
     db: &Db,
     executions: Vec<Execution>,
     now: Instant,
-    only: Option<Duty>,
+    duty: Duty,
 ) -> Result<Vec<Change>> {
     let policies = policies(db, &executions)?;
-    let mut changes = Vec::with_capacity(executions.len());
-    for e in executions {
-        let duty = match only {
-            Some(duty) => due::is_due(&e, duty, now).then_some(duty),
-            None => due::duty(&e, now),
-        };
+    let due = executions.into_iter().filter(|e| due::is_due(e, duty, now));
+    Ok(due
+        .filter_map(|e| {
+            let policy = policies.get(&e.place.id);
+            change(e, duty, policy, now)
+        })
+        .collect())
+}
+
+/// What a claim may do for due executions of its lane: nothing that only a reconciler does.
+///
+/// # Errors
+/// `corruption` for an unreadable policy.
+pub fn promote(db: &Db, executions: Vec<Execution>, now: Instant) -> Result<Vec<Change>> {
+    let policies = policies(db, &executions)?;
+    let duty = |e: &Execution| {
+        [Duty::LeaseExpiry, Duty::Delay, Duty::Grant]
+            .into_iter()
+            .find(|d| due::is_due(e, *d, now))
+    };
+    let change = |e: Execution| {
         let policy = policies.get(&e.place.id);
-        changes.extend(duty.and_then(|duty| change(e, duty, policy, now)));
-    }
-    Ok(changes)
+        duty(&e).and_then(|duty| change(e, duty, policy, now))
+    };
+    Ok(executions.into_iter().filter_map(change).collect())
 }
 
 fn change(e: Execution, duty: Duty, policy: Option<&Policy>, now: Instant) -> Option<Change> {
@@ -78,4 +94,21 @@ pub fn policies(db: &Db, executions: &[Execution]) -> Result<BTreeMap<Uuid, Poli
         .into_iter()
         .map(|(id, stored)| Ok((id, policy(Some(&stored))?)))
         .collect()
+}
+
+/// Moves timers of executions that have been looked at to where each is due next.
+pub fn rearm<'e>(db: &Db, timers: &[Timer], executions: impl Iterator<Item = &'e Execution>) {
+    let mut settled = BTreeSet::new();
+    let mut next = Vec::new();
+    for e in executions {
+        settled.insert(e.place.id);
+        next.extend(due::next_due(e).map(|at| save::timer(e, at)));
+    }
+    let spent: Vec<Timer> = timers
+        .iter()
+        .filter(|t| settled.contains(&t.id))
+        .copied()
+        .collect();
+    store::timer::delete(db, &spent);
+    store::timer::insert(db, &next);
 }

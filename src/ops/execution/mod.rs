@@ -1,5 +1,6 @@
 //! Operations on an execution as a whole.
 
 pub mod create;
+pub mod duplicates;
 pub mod duty;
 pub mod wait;
