@@ -149,7 +149,7 @@ fn e_115_no_error_shows_what_it_was_given() {
     );
     w.refused(
         "FF101",
-        "SELECT * FROM ff_complete_many(ARRAY[$1], ARRAY[$2, $2])",
+        "SELECT * FROM ff_complete_many(ARRAY[$1], ARRAY[$2, $2]::bytea[])",
         &[&claim.handle, &payload],
     );
     let items = serde_json::json!([{"lane": "L", "kind": "k", "payload_text": SECRET, "odd": 1}]);

@@ -119,10 +119,10 @@ fn e_118_part_a_rollback_leaves_everything_as_before() {
         "lease_ttl => '1 h'",
     );
     w.claimed("", "lease_ttl => '1 s'");
-    w.create("delay_until => ff_server_time() + interval '1 s'");
-    w.create("execution_deadline => ff_server_time() + interval '1 s'");
     let ended = w.claimed("retention => '0'", "");
     w.complete(&ended.handle, None);
+    w.create("delay_until => ff_server_time() + interval '1 s'");
+    w.create("execution_deadline => ff_server_time() + interval '1 s'");
     w.create_several(3, "idempotency_key => NULL");
     w.create("idempotency_key => 'a', dedup_window => '1 s'");
     w.advance_ms(1_000);

@@ -12,7 +12,7 @@ fn use_every_hot_operation(s: &mut Session) {
     s.create(&format!("execution_id => gen_random_uuid(), {retry}"));
     s.create("delay_until => ff_server_time() + interval '1 s'");
     s.rows(
-        "SELECT * FROM ff_create_many('L', 'k', '{a,b,c,d,e,f}')",
+        "SELECT * FROM ff_create_many('L', 'k', '{a,b,c,d,e,f,g,h,i,j}')",
         &[],
     );
     s.rows(
@@ -56,7 +56,7 @@ fn use_every_hot_operation(s: &mut Session) {
     s.rows("SELECT * FROM ff_get_execution_result($1)", &[&id]);
     s.rows("SELECT 1 FROM ff_list_attempts($1)", &[&id]);
     s.rows(
-        "SELECT * FROM ff_await_executions(ARRAY[$1], '1 ms')",
+        "SELECT * FROM ff_await_executions(ARRAY[$1::uuid], '1 ms')",
         &[&id],
     );
     s.rows("SELECT * FROM ff_lease_history($1)", &[&id]);

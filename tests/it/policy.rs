@@ -291,8 +291,8 @@ fn a_policy_reaches_the_worker_as_it_was_given() {
 
 /// Tokens whose sorted comma-join has exactly this many bytes.
 fn long_tokens(bytes: usize) -> Vec<String> {
-    let mut tokens: Vec<String> = (0..15)
-        .map(|n| format!("{n:02}{}", "x".repeat(253)))
+    let mut tokens: Vec<String> = (0..16)
+        .map(|n| format!("{n:02}{}", "x".repeat(240)))
         .collect();
     let joined = tokens.join(",").len();
     tokens.push(format!("z{}", "y".repeat(bytes - joined - 2)));

@@ -318,7 +318,7 @@ fn e_105_with_nothing_done_the_current_state_is_returned() {
     let nobody = Uuid::new_v4();
     let start = Instant::now();
     let rows = w.rows(
-        &format!("{AWAIT}(ARRAY[$1, $2], '300 ms')"),
+        &format!("{AWAIT}(ARRAY[$1, $2]::uuid[], '300 ms')"),
         &[&id, &nobody],
     );
     assert!((Duration::from_millis(290)..Duration::from_secs(3)).contains(&start.elapsed()));
@@ -347,7 +347,10 @@ fn e_105_any_of_several_is_enough() {
     let pid = waiter.pid();
     let waiting = apart(move || {
         waiter
-            .rows(&format!("{AWAIT}(ARRAY[$1, $2], mode => 'any')"), &[&a, &b])
+            .rows(
+                &format!("{AWAIT}(ARRAY[$1, $2]::uuid[], mode => 'any')"),
+                &[&a, &b],
+            )
             .len()
     });
     w.waits_in_its_statement(pid);
@@ -357,7 +360,7 @@ fn e_105_any_of_several_is_enough() {
     assert!(start.elapsed() < Duration::from_secs(2));
     w.refused(
         "FF101",
-        &format!("{AWAIT}(ARRAY[$1, $2], mode => 'some')"),
+        &format!("{AWAIT}(ARRAY[$1, $2]::uuid[], mode => 'some')"),
         &[&a, &b],
     );
 }

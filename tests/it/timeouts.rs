@@ -30,6 +30,11 @@ fn e_15_a_deadline_already_past_is_accepted() {
     let mut w = World::new();
     let id = w.create("execution_deadline => ff_server_time() - interval '1 h'");
     assert!(w.claims("").is_empty());
+    assert_eq!(
+        w.state(id),
+        "waiting",
+        "a claim leaves it to the reconciler"
+    );
     w.reconciles("execution_deadline", 1);
     assert_eq!(w.state(id), "expired");
 }

@@ -176,7 +176,7 @@ fn e_121_the_waiting_session_holds_nothing() {
         let bare = eventually(Duration::from_secs(5), || {
             w.value(
                 "SELECT backend_xmin IS NULL AND backend_xid IS NULL
-                        AND NOT EXISTS (SELECT FROM pg_locks l WHERE l.pid = a.pid)
+                        AND NOT EXISTS (SELECT FROM pg_locks l WHERE l.pid = a.pid AND locktype <> 'virtualxid')
                    FROM pg_stat_activity a WHERE pid = $1 AND state = 'active'",
                 &[&pid],
             )

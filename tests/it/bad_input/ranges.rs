@@ -180,14 +180,6 @@ fn arrays_that_belong_together_have_one_length() {
             "FF101",
             "SELECT * FROM ff_complete_many(ARRAY[$1], on_error => 'ignore')".into(),
         ),
-        (
-            "FF101",
-            "SELECT * FROM ff_complete_many(ARRAY[[$1, $1]])".into(),
-        ),
-        (
-            "FF101",
-            "SELECT * FROM ff_create_many('L', 'k', ARRAY[ARRAY['a', 'b']]::bytea[])".into(),
-        ),
     ]);
 }
 

@@ -120,7 +120,7 @@ impl Session {
     #[track_caller]
     pub fn failure(&mut self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Failure {
         match self.client.query(sql, parameters) {
-            Ok(rows) => panic!("{sql} succeeded with {} rows", rows.len()),
+            Ok(rows) => panic!("{sql} {parameters:?} succeeded with {} rows", rows.len()),
             Err(e) => Failure::of(&e),
         }
     }
