@@ -51,6 +51,7 @@ BEGIN
                 ('ff_renew_many', 'Extends all leases of a worker in one call, each renewed or rejected.'),
                 ('ff_progress', 'Reports progress of the running attempt.'),
                 ('ff_delay', 'Gives the lease back until an instant; the attempt continues then. Outcomes: delayed, ready.'),
+                ('ff_wait_children', 'Gives the lease back until the executions that this one depends on have ended. Outcomes: waiting, ready, skipped.'),
                 ('ff_complete', 'Completes an execution with a result. Repeating the call returns the first answer.'),
                 ('ff_complete_many', 'Completes a batch of executions, all or none unless on_error is report.'),
                 ('ff_fail', 'Ends an attempt as failed. Outcomes: retry_scheduled, terminal_failed.'),

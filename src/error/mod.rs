@@ -6,6 +6,8 @@
 //! Whoever builds an error must keep handles, tokens, secrets and payload bytes out of every field.
 
 pub mod kind;
+#[cfg(test)]
+mod page;
 mod raise;
 
 pub use kind::Kind;
