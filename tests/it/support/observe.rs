@@ -22,18 +22,20 @@ impl Session {
         .join("/")
     }
 
-    /// The public state, which every read agrees on.
+    /// The public state, which every read of one snapshot agrees on.
     #[track_caller]
     pub fn state(&mut self, id: Uuid) -> String {
-        let state: Option<String> = self.value("SELECT ff_read_execution_state($1)", &[&id]);
-        let state = state.unwrap_or_else(|| panic!("{id} has no state"));
-        let info = self.one(
-            "SELECT public_state FROM ff_read_execution_info($1)",
+        let row = self.one(
+            "SELECT ff_read_execution_state($1) AS state,
+                    (SELECT public_state FROM ff_read_execution_info($1)) AS info,
+                    (SELECT public_state FROM ff_describe_execution($1)) AS description",
             &[&id],
         );
-        assert_eq!(info.text("public_state"), state);
-        let description = self.one("SELECT public_state FROM ff_describe_execution($1)", &[&id]);
-        assert_eq!(description.text("public_state"), state);
+        let state = row
+            .maybe_text("state")
+            .unwrap_or_else(|| panic!("{id} has no state"));
+        assert_eq!(row.text("info"), state);
+        assert_eq!(row.text("description"), state);
         state
     }
 

@@ -9,8 +9,15 @@ use crate::event_cursor::Chain;
 use crate::support::world::assert_invariants;
 use crate::support::{Cells, Session};
 
-/// Every acknowledged create, claim and end is there exactly once.
+/// Every acknowledged create, claim and end is there exactly once. One snapshot is looked at: a
+/// background worker may go on meanwhile.
 pub fn check(session: &mut Session, journal: &Journal) {
+    session.run("BEGIN ISOLATION LEVEL REPEATABLE READ");
+    check_snapshot(session, journal);
+    session.run("COMMIT");
+}
+
+fn check_snapshot(session: &mut Session, journal: &Journal) {
     assert!(
         journal.created.len() > 50,
         "the workers did something: {}",
