@@ -275,7 +275,7 @@ fn e_112_part_a_tick_runs_the_reconcilers_in_order() {
 fn e_112_part_ticks_alone_carry_everything_to_its_end() {
     let mut w = World::new();
     let retried = w.claimed(
-        r#"policy => '{"retry_policy":{"backoff":{"type":"fixed","delay_ms":10}}}'"#,
+        r#"policy => '{"retry_policy":{"backoff":{"type":"fixed","delay_ms":900}}}'"#,
         "",
     );
     w.fail(&retried.handle, "x", "");

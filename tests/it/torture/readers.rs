@@ -20,9 +20,9 @@ fn v_34_every_reader_gets_every_committed_event_exactly_once() {
     let readers: Vec<_> = [1, 7, 500]
         .map(|page| {
             let (door, stop) = (w.door(), stop.clone());
+            let mut chain = Chain::from(&mut w, "now", page);
             apart(move || {
                 let mut session = door.open();
-                let mut chain = Chain::from(&mut session, "now", page);
                 let mut told = Vec::new();
                 while !stop.load(Ordering::Relaxed) {
                     told.extend(chain.read(&mut session));
