@@ -148,3 +148,18 @@ fn the_worker_in_node_works() {
 fn the_worker_in_bash_works() {
     is_a_good_worker("bash", "worker.sh");
 }
+
+#[test]
+fn a_killed_worker_s_execution_is_finished_by_one_in_another_language() {
+    let mut w = World::on_wall_clock(Cluster::home());
+    let id = create(&mut w, "sleep", "2", "");
+    let doomed = Example::start(&w, "/usr/bin/python3", "worker.py");
+    becomes(&mut w, id, "active");
+    drop(doomed);
+    let _rescuer = Example::start(&w, "node", "worker.js");
+    becomes(&mut w, id, "completed");
+    assert_eq!(
+        w.attempt_words(id),
+        ["0 initial interrupted_reclaimed", "1 reclaim ended_success"]
+    );
+}
