@@ -9,5 +9,5 @@ for folder in "$FF_HOME"/clusters-* "$FF_HOME"/run-*; do
         FF_CLUSTERS=$folder scripts/cluster.sh drop "$name"
     done
 done
-rm -rf "$FF_HOME" .cluster node_modules
+rm -rf "$FF_HOME" .cluster examples/node_modules
 cargo clean

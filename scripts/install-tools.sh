@@ -18,7 +18,6 @@ fi
 if [[ $PG != 15 ]]; then
     packages+=(python3-pip)
 fi
-pg_driver_for_node=8.16.3
 cargo_pgrx=$(sed -n 's/^pgrx = "=\(.*\)"$/\1/p' Cargo.toml)
 
 missing_packages() {
@@ -71,7 +70,7 @@ if [[ ! -f $pgrx_config ]] || ! grep -q '^pg15 *=' "$pgrx_config"; then
     cargo pgrx init --no-run --pg15 "$pg_config"
 fi
 
-if [[ ${1:-} == test && ! -d node_modules/pg ]]; then
-    say "Installing the PostgreSQL driver for Node that the examples use"
-    npm install --no-save --no-audit --no-fund "pg@$pg_driver_for_node"
+if [[ ${1:-} == test && ! examples/node_modules/.package-lock.json -nt examples/package-lock.json ]]; then
+    say "Installing the PostgreSQL driver of the example in Node"
+    npm ci --prefix examples --no-audit --no-fund
 fi
