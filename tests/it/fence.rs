@@ -6,13 +6,14 @@ use crate::support::handle::Bytes;
 use crate::support::{Cells, Session, World};
 
 /// Every operation of a worker, by its call with the handle as `$1`.
-pub const WORKER_CALLS: [&str; 6] = [
+pub const WORKER_CALLS: [&str; 7] = [
     "SELECT * FROM ff_renew($1)",
     "SELECT ff_progress($1, 5, 'x')",
     "SELECT * FROM ff_complete($1)",
     "SELECT * FROM ff_fail($1, 'x')",
     "SELECT * FROM ff_cancel($1, 'x')",
     "SELECT * FROM ff_delay($1, ff_server_time() + interval '1 min')",
+    "SELECT * FROM ff_wait_children($1)",
 ];
 
 #[track_caller]
@@ -87,7 +88,7 @@ fn e_42_a_handle_can_be_read_without_touching_state() {
 }
 
 #[test]
-fn e_43_part_the_holder_of_an_older_epoch_can_do_nothing() {
+fn e_43_the_holder_of_an_older_epoch_can_do_nothing() {
     let mut w = World::new();
     let lost = w.claimed("", "lease_ttl => '1 s'");
     w.advance_ms(1_000);
@@ -106,7 +107,7 @@ fn e_43_part_the_holder_of_an_older_epoch_can_do_nothing() {
 }
 
 #[test]
-fn e_43_part_another_lease_id_of_the_right_epoch_is_stale() {
+fn e_43_another_lease_id_of_the_right_epoch_is_stale() {
     let mut w = World::new();
     let claim = w.claimed("", "");
     all_refused(
@@ -127,7 +128,7 @@ fn e_43_part_another_lease_id_of_the_right_epoch_is_stale() {
 }
 
 #[test]
-fn e_43_part_a_handle_moved_to_another_execution_is_stale_or_finds_nothing() {
+fn e_43_a_handle_moved_to_another_execution_is_stale_or_finds_nothing() {
     let mut w = World::new();
     let one = w.claimed("", "");
     let other = w.claimed("", "");

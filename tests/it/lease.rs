@@ -306,7 +306,7 @@ fn assert_reclaim_limit_reached(w: &mut World, id: uuid::Uuid, events: &[String]
 }
 
 #[test]
-fn e_75_part_the_lease_history_lists_the_life_of_the_leases() {
+fn e_75_the_lease_history_lists_the_life_of_the_leases() {
     let mut w = World::new();
     let claim = w.claimed("retention => '0'", "lease_ttl => '1 s'");
     w.one("SELECT * FROM ff_renew($1)", &[&claim.handle]);
@@ -338,10 +338,12 @@ fn e_75_part_the_lease_history_lists_the_life_of_the_leases() {
     );
     let ids: Vec<i64> = history.iter().map(|row| row.big("event_id")).collect();
     let logged: Vec<i64> = w
-        .events_of(claim.id)
+        .rows(
+            "SELECT * FROM ff_execution_events($1, families => '{lease}')",
+            &[&claim.id],
+        )
         .iter()
-        .filter(|e| e.family == "lease")
-        .map(|e| e.id)
+        .map(|row| row.big("event_id"))
         .collect();
     assert_eq!(ids, logged, "a read over the event log");
 

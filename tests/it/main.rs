@@ -30,6 +30,8 @@ mod readme;
 mod reads;
 mod reconcilers;
 mod retry;
+mod several_lanes;
+mod single_facts;
 mod state_vector;
 mod support;
 mod timeouts;

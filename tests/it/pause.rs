@@ -233,3 +233,37 @@ fn e_78_the_clock_of_an_attempt_stands_still_while_it_is_paused() {
     w.reconciles("attempt_timeout", 1);
     assert_eq!(w.state(claim.id), "expired");
 }
+
+#[test]
+fn e_51_part_outside_a_flow_nobody_has_to_be_waited_for() {
+    let mut w = World::new();
+    let claim = w.claimed("", "");
+    let (row, events) =
+        w.events_by(|w| w.one("SELECT * FROM ff_wait_children($1)", &[&claim.handle]));
+    assert_eq!(
+        (row.text("outcome"), row.text("public_state")),
+        ("ready".into(), "resumable".into())
+    );
+    assert_eq!(
+        (row.int("open_dependencies"), row.flag("replayed")),
+        (0, false)
+    );
+    assert_eq!(events, ["lease.released(waiting_children)"]);
+    w.assert_vector(
+        claim.id,
+        "runnable/unowned/eligible_now/waiting_for_worker/none/attempt_interrupted",
+        "resumable",
+    );
+    assert_eq!(w.attempt_words(claim.id), ["0 initial suspended"]);
+    assert_eq!(
+        w.attempts(claim.id)[0].maybe_text("pause_kind").as_deref(),
+        Some("waiting_children")
+    );
+    let again = w.one("SELECT * FROM ff_wait_children($1)", &[&claim.handle]);
+    assert!(again.flag("replayed"));
+    let resumed = w.claim("");
+    assert_eq!(
+        (resumed.kind.as_str(), resumed.index, resumed.epoch),
+        ("resumed", 0, 2)
+    );
+}

@@ -366,7 +366,7 @@ fn e_105_any_of_several_is_enough() {
 }
 
 #[test]
-fn e_106_part_clock_ping_and_version() {
+fn e_106_clock_ping_and_version() {
     let mut w = World::new();
     w.run("BEGIN");
     let first = w.now();

@@ -60,8 +60,10 @@ fn template(cluster: &Cluster) -> String {
     let name = format!("{PREFIX}{}_template", std::process::id());
     let mut maintenance = cluster.maintenance();
     drop_remains_of_dead_runs(&mut maintenance);
+    // One may be there if the extension could not be created in it for an earlier test.
     maintenance
-        .batch_execute(&format!("CREATE DATABASE {name}"))
+        .batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+        .and_then(|()| maintenance.batch_execute(&format!("CREATE DATABASE {name}")))
         .expect("create the template");
     let mut inside = cluster
         .config(&name)
@@ -69,7 +71,7 @@ fn template(cluster: &Cluster) -> String {
         .expect("connect");
     inside
         .batch_execute("CREATE EXTENSION ff_engine")
-        .expect("CREATE EXTENSION ff_engine");
+        .unwrap_or_else(|e| panic!("CREATE EXTENSION ff_engine: {:?}", e.as_db_error()));
     drop(inside);
     // Nobody may connect any more, a background worker neither: it would block the copying.
     maintenance
