@@ -7,7 +7,7 @@ use crate::support::{Cells, World};
 
 fn fill(w: &mut World, lane: &str, count: i32) {
     w.one(
-        "SELECT count(*) FROM ff_create_many($1, 'k', array_fill(NULL::bytea, ARRAY[$2]))",
+        "SELECT count(*) FROM ff_create_many($1, 'k', array_fill(NULL::bytea, ARRAY[$2::int]))",
         &[&lane, &count],
     );
 }
