@@ -3,105 +3,53 @@
 -- The row is the only authority on an execution's state. Its only index is the key, so every change of
 -- state is a HOT update; where the engine finds work (ready) and where it will look next (timer) are
 -- tables of their own, kept in step by the one place that saves executions.
--- Columns that never change stand at both ends, so that the log of an update holds only what lies between.
+--
+-- The row is narrow on purpose: the executor sets up every column for every statement, so each costs every
+-- operation. What few executions have stands in `rare`, and the state vector with the words of the latest
+-- attempt is one number. ff_engine.execution_row shows both taken apart.
 CREATE TABLE ff_engine.execution (
-    execution_id        uuid        NOT NULL,
-    created_at          timestamptz NOT NULL,
-    queue_id            int         NOT NULL,
-    lane_id             int         NOT NULL,
-    namespace_id        int         NOT NULL,
-    partition_key       smallint    NOT NULL,
-    priority            smallint    NOT NULL,
+    execution_id          uuid        NOT NULL,
+    created_at            timestamptz NOT NULL,
+    queue_id              int         NOT NULL,
+    lane_id               int         NOT NULL,
+    namespace_id          int         NOT NULL,
+    partition_key         smallint    NOT NULL,
+    priority              smallint    NOT NULL,
+    state                 int         NOT NULL,  -- model/packed.rs
+    total_attempt_count   int         NOT NULL,
+    last_transition_at    timestamptz NOT NULL,
+    last_mutation_at      timestamptz NOT NULL,
+    lease_epoch           bigint      NOT NULL,
 
-    -- state vector, one letter per dimension; the words are given by ff_engine.<dimension>_word()
-    lifecycle_phase     "char"      NOT NULL,
-    ownership_state     "char"      NOT NULL,
-    eligibility_state   "char"      NOT NULL,
-    blocking_reason     "char"      NOT NULL,
-    terminal_outcome    "char"      NOT NULL,
-    attempt_state       "char"      NOT NULL,
-
-    last_transition_at  timestamptz NOT NULL,
-    last_mutation_at    timestamptz NOT NULL,
-    lease_epoch         bigint      NOT NULL DEFAULT 0,
-    total_attempt_count int         NOT NULL DEFAULT 0,
-    retry_count         int         NOT NULL DEFAULT 0,
-    replay_count        int         NOT NULL DEFAULT 0,
-    lease_reclaim_count int         NOT NULL DEFAULT 0,
-
-    -- the latest lease; it holds only while ownership_state is not 'u'
-    claimer_id             int,
-    lease_id               uuid,
-    lease_ttl_ms           int,
-    lease_acquired_at      timestamptz,
-    lease_last_renewed_at  timestamptz,
-    lease_expires_at       timestamptz,
-    lease_expired_at       timestamptz,
-    lease_revoked_at       timestamptz,
-
-    started_at          timestamptz,
-    completed_at        timestamptz,
-    purge_at            timestamptz,
-    delay_until         timestamptz,
-    execution_deadline  timestamptz,
-    attempt_deadline    timestamptz,
-    recheck_at          timestamptz,
+    -- the latest lease; it holds only while the state says so
+    claimer_id            int,
+    lease_ttl_ms          int,
+    lease_id              uuid,
+    lease_acquired_at     timestamptz,
+    lease_last_renewed_at timestamptz,
+    lease_expires_at      timestamptz,
 
     -- the latest attempt; earlier ones are in ff_engine.attempt
-    attempt_record      "char",
-    attempt_type        "char",
-    attempt_id          uuid,
-    attempt_started_at  timestamptz,
-    attempt_ended_at    timestamptz,
-    attempt_suspended_at timestamptz,
-    time_remaining_ms   bigint,
-    previous_attempt_index int,
-    end_op              "char",
-    end_lease_id        uuid,
-    end_lease_epoch     bigint,
+    attempt_id            uuid,
+    attempt_started_at    timestamptz,
+    attempt_ended_at      timestamptz,
 
-    progress_pct        smallint,
-    progress_updated_at timestamptz,
-    last_capability_mismatch_at timestamptz,
-    blocked_by_policy   uuid,
-    current_suspension_id uuid,
-    current_waitpoint_id  uuid,
+    started_at            timestamptz,
+    completed_at          timestamptz,
+    delay_until           timestamptz,
+    execution_deadline    timestamptz,
+    attempt_deadline      timestamptz,
+    retention_ms          bigint,
+    flow_id               uuid,
+    rare                  jsonb,
+    tags                  jsonb,
+    attempt_failure_detail bytea,
+    result                bytea,
+    result_encoding       text,
+    creator               text        NOT NULL,
+    kind                  text        NOT NULL,
 
-    -- reservation for one worker by an external scheduler
-    grant_kind          "char",
-    grant_id            uuid,
-    grant_expires_at    timestamptz,
-    grant_worker        text,
-    grant_worker_instance text,
-
-    blocking_detail     text,
-    lease_revoke_reason text,
-    progress_message    text,
-    failure_reason      text,
-    failure_category    text,
-    cancellation_reason text,
-    cancelled_by        text,
-    pending_reason      text,
-    attempt_reason      text,
-    pause_kind          text,
-    attempt_failure_reason   text,
-    attempt_failure_category text,
-    attempt_failure_class    text,
-    attempt_failure_detail   bytea,
-    end_values          jsonb,
-    result              bytea,
-    result_encoding     text,
-
-    flow_id             uuid,
-    retention_ms        bigint,
-    tags                jsonb,
-    creator             text        NOT NULL,
-    kind                text        NOT NULL,
-
-    CONSTRAINT execution_pkey PRIMARY KEY (execution_id),
-    CONSTRAINT legal_state CHECK (ff_engine.legal(
-        lifecycle_phase, ownership_state, eligibility_state, blocking_reason, terminal_outcome, attempt_state,
-        lease_id, lease_expires_at, delay_until, completed_at))
+    CONSTRAINT execution_pkey PRIMARY KEY (execution_id)
 ) WITH (fillfactor = 40, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_insert_scale_factor = 0.2);
 
 -- What the caller handed in, written once and never touched again. Absent when there is neither.

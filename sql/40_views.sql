@@ -64,7 +64,7 @@ SELECT e.execution_id,
        e.current_waitpoint_id,
        ff_engine.attempt_type_word(e.attempt_type) AS attempt_type,
        e.attempt_started_at
-  FROM ff_engine.execution AS e
+  FROM ff_engine.execution_row AS e
   JOIN ff_engine.namespace AS n ON n.namespace_id = e.namespace_id
   JOIN ff_engine.lane AS l ON l.lane_id = e.lane_id
   JOIN ff_engine.queue AS q ON q.queue_id = e.queue_id
@@ -100,7 +100,7 @@ SELECT a.execution_id,
                e.attempt_started_at, e.attempt_ended_at, e.attempt_suspended_at, e.time_remaining_ms, e.lease_id,
                e.lease_epoch, e.claimer_id, e.previous_attempt_index, e.attempt_reason, e.pause_kind,
                e.attempt_failure_reason, e.attempt_failure_category, e.attempt_failure_class, e.attempt_failure_detail
-          FROM ff_engine.execution AS e
+          FROM ff_engine.execution_row AS e
          WHERE e.total_attempt_count > 0
         UNION ALL
         SELECT o.execution_id, o.attempt_index, o.attempt_id, o.attempt_type, o.attempt_record,
@@ -136,7 +136,7 @@ SELECT e.execution_id,
        e.progress_pct::int AS progress_pct,
        e.progress_message,
        e.progress_updated_at
-  FROM ff_engine.execution AS e
+  FROM ff_engine.execution_row AS e
   JOIN ff_engine.namespace AS n ON n.namespace_id = e.namespace_id
   JOIN ff_engine.lane AS l ON l.lane_id = e.lane_id
   JOIN ff_engine.claimer AS c ON c.claimer_id = e.claimer_id

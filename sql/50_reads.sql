@@ -33,7 +33,7 @@ BEGIN ATOMIC
     WITH asked AS MATERIALIZED (SELECT ff_engine.given(ff_read_execution_state.execution_id) AS id)
     SELECT ff_engine.public_state(e.lifecycle_phase, e.terminal_outcome, e.eligibility_state, e.attempt_state)
       FROM asked AS a
-      JOIN ff_engine.execution AS e ON e.execution_id = a.id;
+      JOIN ff_engine.execution_row AS e ON e.execution_id = a.id;
 END;
 
 CREATE FUNCTION ff_get_execution_result(execution_id uuid)
@@ -43,7 +43,7 @@ BEGIN ATOMIC
     WITH asked AS MATERIALIZED (SELECT ff_engine.given(ff_get_execution_result.execution_id) AS id)
     SELECT e.result, e.result_encoding, e.completed_at
       FROM asked AS a
-      JOIN ff_engine.execution AS e ON e.execution_id = a.id AND e.terminal_outcome = 's';
+      JOIN ff_engine.execution_row AS e ON e.execution_id = a.id AND e.terminal_outcome = 's';
 END;
 
 CREATE FUNCTION ff_read_execution_context(execution_id uuid)
@@ -53,7 +53,7 @@ BEGIN ATOMIC
     WITH asked AS MATERIALIZED (SELECT ff_engine.given(ff_read_execution_context.execution_id) AS id)
     SELECT i.payload, i.payload_encoding, e.kind, coalesce(e.tags, '{}'::jsonb)
       FROM asked AS a
-      LEFT JOIN ff_engine.execution AS e ON e.execution_id = a.id
+      LEFT JOIN ff_engine.execution_row AS e ON e.execution_id = a.id
       LEFT JOIN ff_engine.execution_input AS i ON i.execution_id = e.execution_id
      WHERE ff_engine.existing(a.id, e.execution_id IS NOT NULL);
 END;
@@ -93,7 +93,7 @@ BEGIN ATOMIC
     WITH asked AS MATERIALIZED (SELECT ff_engine.given(ff_read_current_attempt_index.execution_id) AS id)
     SELECT nullif(e.total_attempt_count - 1, -1)
       FROM asked AS a
-      LEFT JOIN ff_engine.execution AS e ON e.execution_id = a.id
+      LEFT JOIN ff_engine.execution_row AS e ON e.execution_id = a.id
      WHERE ff_engine.existing(a.id, e.execution_id IS NOT NULL);
 END;
 
@@ -103,7 +103,7 @@ BEGIN ATOMIC
     WITH asked AS MATERIALIZED (SELECT ff_engine.given(ff_read_total_attempt_count.execution_id) AS id)
     SELECT e.total_attempt_count
       FROM asked AS a
-      LEFT JOIN ff_engine.execution AS e ON e.execution_id = a.id
+      LEFT JOIN ff_engine.execution_row AS e ON e.execution_id = a.id
      WHERE ff_engine.existing(a.id, e.execution_id IS NOT NULL);
 END;
 
@@ -111,7 +111,7 @@ CREATE FUNCTION ff_resolve_execution_flow_id(execution_id uuid) RETURNS uuid
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     WITH asked AS MATERIALIZED (SELECT ff_engine.given(ff_resolve_execution_flow_id.execution_id) AS id)
-    SELECT e.flow_id FROM asked AS a JOIN ff_engine.execution AS e ON e.execution_id = a.id;
+    SELECT e.flow_id FROM asked AS a JOIN ff_engine.execution_row AS e ON e.execution_id = a.id;
 END;
 
 CREATE FUNCTION ff_get_execution_tag(execution_id uuid, key text) RETURNS text
@@ -119,7 +119,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     WITH asked AS MATERIALIZED (
         SELECT ff_engine.given(ff_get_execution_tag.execution_id) AS id, ff_engine.tag_key(key) AS key)
-    SELECT e.tags ->> a.key FROM asked AS a JOIN ff_engine.execution AS e ON e.execution_id = a.id;
+    SELECT e.tags ->> a.key FROM asked AS a JOIN ff_engine.execution_row AS e ON e.execution_id = a.id;
 END;
 
 CREATE FUNCTION ff_get_execution_namespace(execution_id uuid) RETURNS text
@@ -128,7 +128,7 @@ BEGIN ATOMIC
     WITH asked AS MATERIALIZED (SELECT ff_engine.given(ff_get_execution_namespace.execution_id) AS id)
     SELECT n.name
       FROM asked AS a
-      JOIN ff_engine.execution AS e ON e.execution_id = a.id
+      JOIN ff_engine.execution_row AS e ON e.execution_id = a.id
       JOIN ff_engine.namespace AS n ON n.namespace_id = e.namespace_id;
 END;
 
@@ -138,7 +138,7 @@ BEGIN ATOMIC
     WITH asked AS MATERIALIZED (SELECT ff_engine.given(ff_format_execution_id.execution_id) AS id)
     SELECT '{fp:' || e.partition_key || '}:' || a.id
       FROM asked AS a
-      LEFT JOIN ff_engine.execution AS e ON e.execution_id = a.id
+      LEFT JOIN ff_engine.execution_row AS e ON e.execution_id = a.id
      WHERE ff_engine.existing(a.id, e.execution_id IS NOT NULL);
 END;
 
@@ -183,7 +183,7 @@ BEGIN ATOMIC
              CROSS JOIN LATERAL (
                    SELECT e.execution_id, e.namespace_id, e.lane_id, e.kind, e.priority, e.created_at, e.flow_id, e.partition_key,
                           ff_engine.public_state(e.lifecycle_phase, e.terminal_outcome, e.eligibility_state, e.attempt_state) AS public_state
-                     FROM ff_engine.execution AS e
+                     FROM ff_engine.execution_row AS e
                     WHERE e.execution_id >= coalesce(after, '00000000-0000-0000-0000-000000000000')
                       AND e.execution_id IS DISTINCT FROM after
                       AND (a.partition IS NULL OR e.partition_key = a.partition)
@@ -207,7 +207,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET j
 BEGIN ATOMIC
     SELECT ff_engine.public_state(v.lifecycle_phase, v.terminal_outcome, v.eligibility_state, v.attempt_state), sum(v.n)::bigint
       FROM (SELECT e.lifecycle_phase, e.terminal_outcome, e.eligibility_state, e.attempt_state, count(*) AS n
-              FROM ff_engine.execution AS e
+              FROM ff_engine.execution_row AS e
              WHERE (ff_count_executions.lane IS NULL
                     OR e.lane_id = (SELECT l.lane_id FROM ff_engine.lane AS l WHERE l.name = ff_count_executions.lane))
                AND (ff_count_executions.namespace IS NULL
@@ -271,7 +271,7 @@ BEGIN ATOMIC
                           e.ownership_state = 'e' AS marked
                      FROM candidate AS d
                     CROSS JOIN LATERAL (
-                          SELECT x.* FROM ff_engine.execution AS x
+                          SELECT x.* FROM ff_engine.execution_row AS x
                            WHERE x.execution_id = d.execution_id AND x.ownership_state IN ('l', 'e') LIMIT 1) AS e
                      JOIN ff_engine.namespace AS n ON n.namespace_id = e.namespace_id
                      JOIN ff_engine.lane AS l ON l.lane_id = e.lane_id
@@ -303,7 +303,7 @@ END;
 CREATE FUNCTION ff_ping() RETURNS boolean
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-    SELECT count(*) >= 0 FROM (SELECT FROM ff_engine.execution LIMIT 1) AS e;
+    SELECT count(*) >= 0 FROM (SELECT FROM ff_engine.execution_row LIMIT 1) AS e;
 END;
 
 -- A feature is supported if the function that offers it is installed.

@@ -10,7 +10,7 @@ BEGIN ATOMIC
     -- V1 to V6, V10 and the agreement of lease, grant and latest attempt, inside one row
     local AS (
         SELECT e.execution_id, v.invariant, v.detail
-          FROM ff_engine.execution AS e
+          FROM ff_engine.execution_row AS e
          CROSS JOIN LATERAL (VALUES
                ('V1', (e.lifecycle_phase = 't') = (e.terminal_outcome <> 'n'), 'an execution has an outcome exactly when it is terminal'),
                ('V2', (e.lifecycle_phase = 'a') = (e.ownership_state <> 'u'), 'an execution is owned exactly when it is active'),
@@ -34,7 +34,7 @@ BEGIN ATOMIC
                                                                  AND e.attempt_suspended_at IS NOT NULL
                                 ELSE e.attempt_state IN ('y', 'p', 't') AND e.attempt_ended_at IS NOT NULL END,
                            'the latest attempt''s record agrees with attempt_state'),
-               ('lease', e.lease_epoch >= e.total_attempt_count AND coalesce(e.end_lease_epoch, 0) <= e.lease_epoch,
+               ('lease', e.lease_epoch >= e.total_attempt_count AND coalesce((e.rare #>> '{end_lease,1}')::bigint, 0) <= e.lease_epoch,
                          'every attempt had a lease, and none ended under a lease yet to come'),
                ('grant', e.grant_id IS NULL OR e.grant_expires_at IS NOT NULL AND e.grant_worker IS NOT NULL
                          AND (e.lifecycle_phase = 'a' OR e.lifecycle_phase = 'r' AND e.eligibility_state IN ('e', 'r')),
@@ -54,7 +54,7 @@ BEGIN ATOMIC
                        x.grant_id IS NULL
                        AND (x.lifecycle_phase = 'r' AND x.eligibility_state IN ('e', 'r')
                             OR x.lifecycle_phase = 'a' AND x.ownership_state IN ('e', 'r')) AS ready
-                  FROM ff_engine.execution AS x) AS e
+                  FROM ff_engine.execution_row AS x) AS e
           FULL JOIN (SELECT y.execution_id, count(*) AS entries, min(y.queue_id) AS queue_id, min(y.rank) AS rank,
                             min(y.created_at) AS created_at, bool_or(y.reclaim) AS reclaim
                        FROM ff_engine.ready AS y GROUP BY y.execution_id) AS r ON r.execution_id = e.execution_id
@@ -71,7 +71,7 @@ BEGIN ATOMIC
                             ELSE least(x.execution_deadline, x.grant_expires_at,
                                        CASE WHEN x.ownership_state = 'l' THEN least(x.lease_expires_at, x.attempt_deadline) END,
                                        CASE WHEN x.eligibility_state = 't' THEN x.delay_until END) END AS due_at
-                  FROM ff_engine.execution AS x) AS e
+                  FROM ff_engine.execution_row AS x) AS e
           LEFT JOIN (SELECT t.execution_id, t.lane_id, min(t.due_at) AS first_at,
                             min(t.due_at) FILTER (WHERE t.kind = 'l') AS first_live_at
                        FROM ff_engine.timer AS t GROUP BY t.execution_id, t.lane_id) AS t
@@ -87,12 +87,12 @@ BEGIN ATOMIC
                     WHEN o.started THEN 'a superseded attempt is still started'
                     WHEN o.open THEN 'a superseded attempt is not over, or its lease is not an earlier one'
                     ELSE format('%s attempts are counted, %s superseded ones are kept', e.total_attempt_count, coalesce(o.n, 0)) END AS detail
-          FROM ff_engine.execution AS e
+          FROM ff_engine.execution_row AS e
           FULL JOIN (SELECT a.execution_id, count(*) AS n, min(a.attempt_index) AS low, max(a.attempt_index) AS high,
                             bool_or(a.attempt_record = 's') AS started,
                             bool_or(a.attempt_record = 'p' OR a.attempt_ended_at IS NULL OR a.lease_epoch >= x.lease_epoch) AS open
                        FROM ff_engine.attempt AS a
-                       LEFT JOIN ff_engine.execution AS x ON x.execution_id = a.execution_id
+                       LEFT JOIN ff_engine.execution_row AS x ON x.execution_id = a.execution_id
                       GROUP BY a.execution_id) AS o ON o.execution_id = e.execution_id
          WHERE e.execution_id IS NULL OR o.started OR o.open
             OR coalesce(o.n, 0) <> greatest(e.total_attempt_count - 1, 0) OR o.low <> 0 OR o.high <> o.n - 1),
@@ -113,10 +113,11 @@ BEGIN ATOMIC
                        count(*) FILTER (WHERE r.code BETWEEN 11 AND 15) AS ended,
                        bool_or(r.code IN (1, 6) AND r.lease_epoch = e.lease_epoch AND e.ownership_state <> 'u'
                                AND r.lease_id <> e.lease_id) AS other
-                  FROM ff_engine.execution AS e
+                  FROM ff_engine.execution_row AS e
                   LEFT JOIN ff_engine.event AS r
                     ON r.execution_id = e.execution_id AND (r.code IN (1, 6) OR r.code BETWEEN 11 AND 15)
-                 GROUP BY e.execution_id) AS h
+                 GROUP BY e.execution_id, e.lease_epoch, e.replay_count, e.lifecycle_phase, e.started_at, e.completed_at,
+                          e.ownership_state, e.lease_id) AS h
          CROSS JOIN LATERAL (VALUES
                ('V8', h.leases = coalesce(h.high - h.low + 1, 0) AND coalesce(h.high = h.lease_epoch, true)
                       AND (h.whole IS NOT TRUE OR h.leases = h.lease_epoch)),

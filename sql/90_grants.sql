@@ -118,6 +118,7 @@ COMMENT ON TABLE ff_engine.lane IS 'lanes by name';
 COMMENT ON TABLE ff_engine.namespace IS 'namespaces by name';
 COMMENT ON TABLE ff_engine.queue IS 'what a claim reads in order: lane, namespace, required capabilities';
 COMMENT ON TABLE ff_engine.claimer IS 'who claims: worker, instance, capabilities, namespace filter';
+COMMENT ON VIEW ff_engine.execution_row IS 'an execution with its state and rare facts taken apart';
 COMMENT ON TABLE ff_engine.execution IS 'one row per execution: state vector, latest lease, latest attempt';
 COMMENT ON TABLE ff_engine.execution_input IS 'payload and policy as they were handed in';
 COMMENT ON TABLE ff_engine.attempt IS 'attempts that a later attempt has superseded';

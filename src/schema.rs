@@ -6,12 +6,30 @@ extension_sql_file!("../sql/00_schema.sql", name = "schema", bootstrap);
 extension_sql_file!(
     "../sql/10_execution.sql",
     name = "execution",
-    requires = ["schema", words::ff_engine::legal]
+    requires = ["schema"]
+);
+extension_sql_file!(
+    "../sql/11_execution_row.sql",
+    name = "execution_row",
+    requires = [
+        "execution",
+        words::ff_engine::lifecycle,
+        words::ff_engine::ownership,
+        words::ff_engine::eligibility,
+        words::ff_engine::blocking,
+        words::ff_engine::outcome,
+        words::ff_engine::attempt_state,
+        words::ff_engine::attempt_record,
+        words::ff_engine::attempt_type,
+        words::ff_engine::public_word,
+        words::ff_engine::claimable,
+        words::ff_engine::instant,
+    ]
 );
 extension_sql_file!(
     "../sql/18_event.sql",
     name = "event",
-    requires = ["execution"]
+    requires = ["execution_row"]
 );
 extension_sql_file!(
     "../sql/40_views.sql",

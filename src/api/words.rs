@@ -1,10 +1,12 @@
 //! Stored letters and numbers as the words of the specification, for views and reads.
 
-use pgrx::datum::{TimestampWithTimeZone, Uuid};
+use pgrx::datum::TimestampWithTimeZone;
 use pgrx::prelude::*;
 
 use crate::model::event::Code;
+use crate::model::packed::Packed;
 use crate::model::words as w;
+use crate::pg::jsonb::Jsonb;
 
 macro_rules! word {
     ($(#[$doc:meta] $name:ident: $type:ident;)*) => {
@@ -73,56 +75,76 @@ mod ff_engine {
     }
 
     /// Whether a row of `ff_engine.execution` keeps V1–V6 and the first half of V10 (§10.3.2).
-    ///
-    /// One function instead of an expression per invariant: the server reads and compiles a check's expression
-    /// anew for every statement that writes the table.
-    #[pg_extern(immutable, parallel_safe)]
-    #[allow(clippy::too_many_arguments)]
-    pub fn legal(
-        lifecycle: i8,
-        ownership: i8,
-        eligibility: i8,
-        blocking: i8,
-        outcome: i8,
-        attempt: i8,
-        lease_id: Option<Uuid>,
-        lease_expires_at: Option<TimestampWithTimeZone>,
-        delay_until: Option<TimestampWithTimeZone>,
-        completed_at: Option<TimestampWithTimeZone>,
-    ) -> bool {
-        let words = (
-            w::Lifecycle::from_letter(lifecycle as u8),
-            w::Ownership::from_letter(ownership as u8),
-            w::Eligibility::from_letter(eligibility as u8),
-            w::Blocking::from_letter(blocking as u8),
-            w::TerminalOutcome::from_letter(outcome as u8),
-            w::AttemptState::from_letter(attempt as u8),
-        );
-        let (
-            Some(lifecycle),
-            Some(ownership),
-            Some(eligibility),
-            Some(blocking),
-            Some(outcome),
-            Some(attempt),
-        ) = words
-        else {
+    #[pg_extern(sql = false)]
+    pub fn legal(row: crate::pg::composite::Composite) -> bool {
+        crate::store::execution::legal(&row)
+    }
+
+    macro_rules! piece {
+        ($(#[$doc:meta] $name:ident = |$p:ident| $piece:expr;)*) => {
+            $(
+                #[$doc]
+                #[pg_extern(immutable, parallel_safe, strict)]
+                pub fn $name(state: i32) -> Option<i8> {
+                    let $p = Packed::from_number(state)?;
+                    $piece.map(|letter: u8| letter as i8)
+                }
+            )*
+        };
+    }
+
+    piece! {
+        /// Letter of the lifecycle phase in a stored state.
+        lifecycle = |p| Some(p.vector.lifecycle.letter());
+        /// Letter of the ownership state in a stored state.
+        ownership = |p| Some(p.vector.ownership.letter());
+        /// Letter of the eligibility state in a stored state.
+        eligibility = |p| Some(p.vector.eligibility.letter());
+        /// Letter of the blocking reason in a stored state.
+        blocking = |p| Some(p.vector.blocking.letter());
+        /// Letter of the terminal outcome in a stored state.
+        outcome = |p| Some(p.vector.outcome.letter());
+        /// Letter of the attempt state in a stored state.
+        attempt_state = |p| Some(p.vector.attempt.letter());
+        /// Letter of the latest attempt's record in a stored state.
+        attempt_record = |p| p.record.map(w::AttemptRecord::letter);
+        /// Letter of the latest attempt's type in a stored state.
+        attempt_type = |p| p.kind.map(w::AttemptType::letter);
+    }
+
+    /// The public state of a stored state.
+    #[pg_extern(immutable, parallel_safe, strict)]
+    pub fn public_word(state: i32) -> Option<&'static str> {
+        Some(Packed::from_number(state)?.vector.public_state().word())
+    }
+
+    /// Whether a claim may hand out an execution in a stored state; lost leases only with `reclaim`.
+    #[pg_extern(immutable, parallel_safe, strict)]
+    pub fn claimable(state: i32, reclaim: bool) -> bool {
+        let Some(p) = Packed::from_number(state) else {
             return false;
         };
-        let vector = w::Vector {
-            lifecycle,
-            ownership,
-            eligibility,
-            blocking,
-            outcome,
-            attempt,
-        };
-        let facts = w::Facts {
-            lease: lease_id.is_some(),
-            expiry: lease_expires_at.is_some(),
-            delay: delay_until.is_some(),
-            completed: completed_at.is_some(),
-        };
-        vector.broken(facts).is_none()
+        match p.vector.lifecycle {
+            w::Lifecycle::Runnable => {
+                matches!(
+                    p.vector.eligibility,
+                    w::Eligibility::Now | w::Eligibility::Route
+                )
+            }
+            w::Lifecycle::Active => {
+                reclaim
+                    && matches!(
+                        p.vector.ownership,
+                        w::Ownership::Expired | w::Ownership::Revoked
+                    )
+            }
+            _ => false,
+        }
+    }
+
+    /// An instant among the rare facts.
+    #[pg_extern(immutable, parallel_safe, strict)]
+    pub fn instant(value: Jsonb) -> Option<TimestampWithTimeZone> {
+        TimestampWithTimeZone::try_from(value.parse().as_i64()?).ok()
     }
 }

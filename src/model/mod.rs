@@ -13,6 +13,7 @@ pub mod fence;
 pub mod handle;
 pub mod id;
 pub mod lane_name;
+pub mod packed;
 pub mod policy;
 pub mod retry;
 pub mod tags;

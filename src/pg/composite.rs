@@ -65,3 +65,45 @@ impl Column for Composite {
         }
     }
 }
+
+// SAFETY: SQL declares the argument as a row; the declaration is written by hand.
+unsafe impl pgrx::pgrx_sql_entity_graph::metadata::SqlTranslatable for Composite {
+    const TYPE_IDENT: &'static str = pgrx::pgrx_resolved_type!(Composite);
+    const TYPE_ORIGIN: pgrx::pgrx_sql_entity_graph::metadata::TypeOrigin =
+        pgrx::pgrx_sql_entity_graph::metadata::TypeOrigin::External;
+    const ARGUMENT_SQL: Result<
+        pgrx::pgrx_sql_entity_graph::metadata::SqlMappingRef,
+        pgrx::pgrx_sql_entity_graph::metadata::ArgumentError,
+    > = Ok(pgrx::pgrx_sql_entity_graph::metadata::SqlMappingRef::literal("record"));
+    const RETURN_SQL: Result<
+        pgrx::pgrx_sql_entity_graph::metadata::ReturnsRef,
+        pgrx::pgrx_sql_entity_graph::metadata::ReturnsError,
+    > = Ok(pgrx::pgrx_sql_entity_graph::metadata::ReturnsRef::One(
+        pgrx::pgrx_sql_entity_graph::metadata::SqlMappingRef::literal("record"),
+    ));
+}
+
+impl pgrx::FromDatum for Composite {
+    unsafe fn from_polymorphic_datum(
+        datum: pg_sys::Datum,
+        null: bool,
+        _: pg_sys::Oid,
+    ) -> Option<Self> {
+        if null {
+            None
+        } else {
+            Composite::from_plain(datum)
+        }
+    }
+}
+
+// SAFETY: the row is taken apart; its attributes stay in the argument's memory for the call.
+unsafe impl<'fcx> pgrx::callconv::ArgAbi<'fcx> for Composite {
+    unsafe fn unbox_arg_unchecked(arg: pgrx::callconv::Arg<'_, 'fcx>) -> Self {
+        // SAFETY: SQL declares the argument as a row.
+        match unsafe { arg.unbox_arg_using_from_datum::<Composite>() } {
+            Some(row) => row,
+            None => pgrx::error!("a row argument must not be null"),
+        }
+    }
+}

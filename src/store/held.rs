@@ -12,10 +12,10 @@ static HELD: Stmt<3> = Stmt::new(
     sql!(
         "SELECT DISTINCT ON (e.lease_acquired_at, e.execution_id) e, e.kind, i.payload, i.payload_encoding, i.policy, n.name, l.name, \
            (SELECT a.attempt_failure_reason FROM ff_engine.attempt AS a \
-             WHERE a.execution_id = e.execution_id AND a.attempt_index = e.previous_attempt_index) \
+             WHERE a.execution_id = e.execution_id AND a.attempt_index = e.total_attempt_count - 2) \
            FROM ff_engine.lane AS l \
            JOIN ff_engine.timer AS t ON t.kind = 'l' AND t.lane_id = l.lane_id \
-           JOIN ff_engine.execution AS e ON e.execution_id = t.execution_id AND e.ownership_state = 'l' \
+           JOIN ff_engine.execution AS e ON e.execution_id = t.execution_id AND ff_engine.ownership(e.state) = 'l' \
            JOIN ff_engine.claimer AS c ON c.claimer_id = e.claimer_id \
            JOIN ff_engine.namespace AS n ON n.namespace_id = e.namespace_id \
            LEFT JOIN ff_engine.execution_input AS i ON i.execution_id = e.execution_id \

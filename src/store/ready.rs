@@ -46,10 +46,9 @@ macro_rules! candidate {
 macro_rules! claimable {
     ($reclaim:literal, $now:literal, $low:literal, $high:literal) => {
         concat!(
-            "e.grant_id IS NULL AND (e.lifecycle_phase = 'r' AND e.eligibility_state IN ('e', 'r') OR ",
+            "ff_engine.claimable(e.state, ",
             $reclaim,
-            " AND e.lifecycle_phase = 'a' AND e.ownership_state IN ('e', 'r')) \
-             AND (e.execution_deadline IS NULL OR e.execution_deadline > ",
+            ") AND (e.rare -> 'grant') IS NULL AND (e.execution_deadline IS NULL OR e.execution_deadline > ",
             $now,
             ") AND e.partition_key BETWEEN ",
             $low,
@@ -157,9 +156,9 @@ static WORK: Stmt<6> = Stmt::new(
              WHERE t.kind = 'l' AND t.lane_id = $6 AND t.due_at <= $3 AND e.queue_id = ANY ($1) \
                AND e.partition_key BETWEEN $4 AND $5 \
                AND (e.execution_deadline IS NULL OR e.execution_deadline > $3) \
-               AND (e.eligibility_state = 't' AND e.delay_until <= $3 \
-                    OR $2 AND e.ownership_state = 'l' AND e.lease_expires_at <= $3 \
-                    OR e.grant_expires_at <= $3))"
+               AND (ff_engine.eligibility(e.state) = 't' AND e.delay_until <= $3 \
+                    OR $2 AND ff_engine.ownership(e.state) = 'l' AND e.lease_expires_at <= $3 \
+                    OR ff_engine.instant(e.rare #> '{grant,expires_at}') <= $3))"
     ),
     [
         INT4ARRAYOID,

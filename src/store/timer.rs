@@ -49,14 +49,15 @@ static DUE_IN_LANE: Stmt<5> = Stmt::new(
 /// Timers of executions that have ended need no look before their purge: they move there in bulk.
 static RETIRE: Stmt<2> = Stmt::new(
     c"WITH due AS (
-        SELECT d.due_at, d.lane_id, d.execution_id, e.purge_at
+        SELECT d.due_at, d.lane_id, d.execution_id,
+               CASE WHEN e.retention_ms >= 0 THEN e.completed_at + e.retention_ms * interval '1 millisecond' END AS purge_at
           FROM ff_engine.lane AS l
          CROSS JOIN LATERAL (
                SELECT t.lane_id, t.due_at, t.execution_id FROM ff_engine.timer AS t
                 WHERE t.kind = 'l' AND t.lane_id = l.lane_id AND t.due_at <= $1
                 ORDER BY t.due_at, t.execution_id LIMIT $2) AS d
           LEFT JOIN ff_engine.execution AS e ON e.execution_id = d.execution_id
-         WHERE e.execution_id IS NULL OR e.lifecycle_phase = 't'),
+         WHERE e.execution_id IS NULL OR ff_engine.lifecycle(e.state) = 't'),
       gone AS (
         DELETE FROM ff_engine.timer AS t USING due AS d
          WHERE t.kind = 'l' AND t.lane_id = d.lane_id AND t.due_at = d.due_at AND t.execution_id = d.execution_id

@@ -1,16 +1,27 @@
 //! A row of `ff_engine.execution` as an [`Execution`].
 
+use uuid::Uuid;
+
 use crate::model::execution::*;
-use crate::model::time::Instant;
-use crate::model::words::*;
+use crate::model::packed::Packed;
+use crate::model::time::{Instant, MS};
 use crate::pg::composite::Composite;
 use crate::pg::jsonb::Jsonb;
 use crate::pg::spi::Column as Readable;
 
 use super::columns::Column;
+use super::rare::{Rare, RareGrant};
 
 /// Reads a whole row, selected as one value.
 pub fn decode(row: &Composite) -> Execution {
+    let number: i32 = get(row, Column::state);
+    let Some(packed) = Packed::from_number(number) else {
+        pgrx::error!("the state {number} of an execution holds no words of the engine");
+    };
+    let rare: Rare = match get::<Option<Jsonb>>(row, Column::rare) {
+        Some(json) => serde_json::from_value(json.parse()).unwrap_or_default(),
+        None => Rare::default(),
+    };
     let place = Place {
         id: get(row, Column::execution_id),
         created_at: Instant(get(row, Column::created_at)),
@@ -21,44 +32,6 @@ pub fn decode(row: &Composite) -> Execution {
         flow: get(row, Column::flow_id),
         retention_ms: get(row, Column::retention_ms),
     };
-    let vector = Vector {
-        lifecycle: letter(
-            row,
-            Column::lifecycle_phase,
-            Lifecycle::from_letter,
-            Lifecycle::Terminal,
-        ),
-        ownership: letter(
-            row,
-            Column::ownership_state,
-            Ownership::from_letter,
-            Ownership::Unowned,
-        ),
-        eligibility: letter(
-            row,
-            Column::eligibility_state,
-            Eligibility::from_letter,
-            Eligibility::NotApplicable,
-        ),
-        blocking: letter(
-            row,
-            Column::blocking_reason,
-            Blocking::from_letter,
-            Blocking::None,
-        ),
-        outcome: letter(
-            row,
-            Column::terminal_outcome,
-            TerminalOutcome::from_letter,
-            TerminalOutcome::None,
-        ),
-        attempt: letter(
-            row,
-            Column::attempt_state,
-            AttemptState::from_letter,
-            AttemptState::None,
-        ),
-    };
     let lease = Lease {
         claimer: get(row, Column::claimer_id),
         id: get(row, Column::lease_id),
@@ -67,86 +40,100 @@ pub fn decode(row: &Composite) -> Execution {
         acquired_at: at(row, Column::lease_acquired_at),
         last_renewed_at: at(row, Column::lease_last_renewed_at),
         expires_at: at(row, Column::lease_expires_at),
-        expired_at: at(row, Column::lease_expired_at),
-        revoked_at: at(row, Column::lease_revoked_at),
-        revoke_reason: get(row, Column::lease_revoke_reason),
+        expired_at: rare.lease_expired_at.map(Instant),
+        revoked_at: rare.lease_revoked_at.map(Instant),
+        revoke_reason: rare.lease_revoke_reason,
     };
+    let total_attempts: i32 = get(row, Column::total_attempt_count);
+    let end_lease = rare.end_lease.or(lease.id.map(|id| (id, lease.epoch)));
+    let end = packed
+        .end_op
+        .zip(end_lease)
+        .map(|(op, (lease_id, lease_epoch))| End {
+            op,
+            lease_id,
+            lease_epoch,
+            values: rare.end_values,
+        });
+    let attempt = match (
+        get::<Option<Uuid>>(row, Column::attempt_id),
+        packed.kind,
+        packed.record,
+    ) {
+        (Some(id), Some(kind), Some(record)) => Some(Attempt {
+            id,
+            kind,
+            record,
+            started_at: at(row, Column::attempt_started_at).unwrap_or(place.created_at),
+            ended_at: at(row, Column::attempt_ended_at),
+            suspended_at: rare.attempt_suspended_at.map(Instant),
+            pause_kind: rare.pause_kind,
+            time_remaining_ms: rare.time_remaining_ms,
+            previous_index: (total_attempts > 1).then(|| total_attempts - 2),
+            reason: rare.attempt_reason,
+            failure_reason: rare.attempt_failure_reason,
+            failure_category: rare.attempt_failure_category,
+            failure_class: rare.attempt_failure_class,
+            end,
+        }),
+        _ => None,
+    };
+    let completed_at = at(row, Column::completed_at);
+    let retention = place.retention_ms.filter(|ms| *ms >= 0);
     Execution {
-        place,
         priority: get(row, Column::priority),
-        vector,
-        lease,
-        attempt: attempt(row),
-        total_attempts: get(row, Column::total_attempt_count),
-        retries: get(row, Column::retry_count),
-        replays: get(row, Column::replay_count),
-        reclaims: get(row, Column::lease_reclaim_count),
+        vector: packed.vector,
+        attempt,
+        total_attempts,
+        retries: rare.retries.unwrap_or_default(),
+        replays: rare.replays.unwrap_or_default(),
+        reclaims: rare.reclaims.unwrap_or_default(),
         started_at: at(row, Column::started_at),
-        completed_at: at(row, Column::completed_at),
-        purge_at: at(row, Column::purge_at),
+        completed_at,
+        purge_at: completed_at
+            .zip(retention)
+            .map(|(at, ms)| at.plus(ms.saturating_mul(MS))),
         delay_until: at(row, Column::delay_until),
         deadline: at(row, Column::execution_deadline),
         attempt_deadline: at(row, Column::attempt_deadline),
-        recheck_at: at(row, Column::recheck_at),
-        blocked_by_policy: get(row, Column::blocked_by_policy),
-        blocking_detail: get(row, Column::blocking_detail),
-        pending_reason: get(row, Column::pending_reason),
-        failure_reason: get(row, Column::failure_reason),
-        failure_category: get(row, Column::failure_category),
-        cancellation_reason: get(row, Column::cancellation_reason),
-        cancelled_by: get(row, Column::cancelled_by),
-        grant: grant(row),
+        recheck_at: rare.recheck_at.map(Instant),
+        blocked_by_policy: rare.blocked_by_policy,
+        blocking_detail: rare.blocking_detail,
+        pending_reason: rare.pending_reason,
+        failure_reason: rare.failure_reason,
+        failure_category: rare.failure_category,
+        cancellation_reason: rare.cancellation_reason,
+        cancelled_by: rare.cancelled_by,
+        grant: rare.grant.and_then(RareGrant::grant),
         progress: Progress {
-            percent: get(row, Column::progress_pct),
-            message: get(row, Column::progress_message),
-            updated_at: at(row, Column::progress_updated_at),
+            percent: rare.progress_pct,
+            message: rare.progress_message,
+            updated_at: rare.progress_updated_at.map(Instant),
         },
-        last_capability_mismatch_at: at(row, Column::last_capability_mismatch_at),
-        suspension: get(row, Column::current_suspension_id),
-        waitpoint: get(row, Column::current_waitpoint_id),
+        last_capability_mismatch_at: rare.last_capability_mismatch_at.map(Instant),
+        suspension: rare.suspension,
+        waitpoint: rare.waitpoint,
         tags: get::<Option<Jsonb>>(row, Column::tags).map(Into::into),
         last_transition_at: Instant(get(row, Column::last_transition_at)),
         last_mutation_at: Instant(get(row, Column::last_mutation_at)),
+        place,
+        lease,
     }
 }
 
-fn attempt(row: &Composite) -> Option<Attempt> {
-    let letter = |column| get::<Option<i8>>(row, column).map(|c| c as u8);
-    Some(Attempt {
-        id: get::<Option<uuid::Uuid>>(row, Column::attempt_id)?,
-        kind: AttemptType::from_letter(letter(Column::attempt_type)?)?,
-        record: AttemptRecord::from_letter(letter(Column::attempt_record)?)?,
-        started_at: at(row, Column::attempt_started_at)?,
-        ended_at: at(row, Column::attempt_ended_at),
-        suspended_at: at(row, Column::attempt_suspended_at),
-        pause_kind: get(row, Column::pause_kind),
-        time_remaining_ms: get(row, Column::time_remaining_ms),
-        previous_index: get(row, Column::previous_attempt_index),
-        reason: get(row, Column::attempt_reason),
-        failure_reason: get(row, Column::attempt_failure_reason),
-        failure_category: get(row, Column::attempt_failure_category),
-        failure_class: get(row, Column::attempt_failure_class),
-        end: end(row),
-    })
-}
-
-fn end(row: &Composite) -> Option<End> {
-    Some(End {
-        op: EndOp::from_letter(get::<Option<i8>>(row, Column::end_op)? as u8)?,
-        lease_id: get::<Option<uuid::Uuid>>(row, Column::end_lease_id)?,
-        lease_epoch: get::<Option<i64>>(row, Column::end_lease_epoch)?,
-        values: get::<Option<Jsonb>>(row, Column::end_values).map(|v| v.parse()),
-    })
-}
-
-fn grant(row: &Composite) -> Option<Grant> {
-    Some(Grant {
-        id: get::<Option<uuid::Uuid>>(row, Column::grant_id)?,
-        kind: GrantKind::from_letter(get::<Option<i8>>(row, Column::grant_kind)? as u8)?,
-        worker: get::<Option<String>>(row, Column::grant_worker)?,
-        worker_instance: get(row, Column::grant_worker_instance),
-        expires_at: at(row, Column::grant_expires_at)?,
-    })
+/// Whether a row may be stored: its state is legal and agrees with its instants (§10.3.2).
+pub fn legal(row: &Composite) -> bool {
+    let Some(packed) = Packed::from_number(get(row, Column::state)) else {
+        return false;
+    };
+    let set = |column| get::<Option<i64>>(row, column).is_some();
+    let facts = crate::model::words::Facts {
+        lease: get::<Option<Uuid>>(row, Column::lease_id).is_some(),
+        expiry: set(Column::lease_expires_at),
+        delay: set(Column::delay_until),
+        completed: set(Column::completed_at),
+    };
+    packed.vector.broken(facts).is_none()
 }
 
 fn get<T: Readable>(row: &Composite, column: Column) -> T {
@@ -155,9 +142,4 @@ fn get<T: Readable>(row: &Composite, column: Column) -> T {
 
 fn at(row: &Composite, column: Column) -> Option<Instant> {
     get::<Option<i64>>(row, column).map(Instant)
-}
-
-/// The schema's check admits no other letter, so the default is never taken.
-fn letter<T>(row: &Composite, column: Column, read: fn(u8) -> Option<T>, default: T) -> T {
-    read(get::<i8>(row, column) as u8).unwrap_or(default)
 }

@@ -10,10 +10,10 @@ use crate::pg::spi::{Db, Row, Stmt};
 
 mod columns;
 mod decode;
+mod rare;
 mod write;
 
-pub use columns::COLUMNS;
-pub use decode::decode;
+pub use decode::{decode, legal};
 pub use write::{New, insert, insert_chosen, save, save_with_detail, save_with_result};
 
 static LOCK_ONE: Stmt<1> = Stmt::new(
@@ -34,7 +34,7 @@ static LOCK_FREE: Stmt<1> = Stmt::new(
 );
 
 static STATES: Stmt<1> = Stmt::new(
-    c"SELECT e.execution_id, ff_engine.public_state(e.lifecycle_phase, e.terminal_outcome, e.eligibility_state, e.attempt_state),
+    c"SELECT e.execution_id, ff_engine.public_word(e.state),
              e.partition_key
         FROM ff_engine.execution AS e WHERE e.execution_id = ANY ($1)",
     [UUIDARRAYOID],
@@ -42,8 +42,8 @@ static STATES: Stmt<1> = Stmt::new(
 
 static OUTCOMES: Stmt<1> = Stmt::new(
     c"SELECT n.execution_id,
-             ff_engine.public_state(e.lifecycle_phase, e.terminal_outcome, e.eligibility_state, e.attempt_state),
-             ff_engine.outcome_word(e.terminal_outcome), e.completed_at
+             ff_engine.public_word(e.state),
+             ff_engine.outcome_word(ff_engine.outcome(e.state)), e.completed_at
         FROM unnest($1) WITH ORDINALITY AS n (execution_id, ordinal)
         LEFT JOIN ff_engine.execution AS e ON e.execution_id = n.execution_id
        ORDER BY n.ordinal",
