@@ -28,7 +28,7 @@ fn e_15_work_past_its_deadline_is_never_handed_out_and_expires() {
 #[test]
 fn e_15_a_deadline_already_past_is_accepted() {
     let mut w = World::new();
-    let id = w.create("execution_deadline => ff_server_time() - interval '1 h'");
+    let id = w.create("execution_deadline => ff_server_time() - interval '1 s'");
     assert!(w.claims("").is_empty());
     assert_eq!(
         w.state(id),
