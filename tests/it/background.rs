@@ -237,3 +237,46 @@ fn o_5_part_with_pg_cron_alone_a_lease_expires_and_a_retry_runs() {
     );
     crate::support::world::assert_invariants(&mut w);
 }
+
+/// Processor time a process has used so far.
+fn processor_time(pid: i32) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("a live process");
+    // Behind the name in parentheses the user and system ticks are fields 12 and 13.
+    let fields: Vec<&str> = stat
+        .rsplit(')')
+        .next()
+        .unwrap_or_default()
+        .split_whitespace()
+        .collect();
+    let ticks: u64 = [11, 12]
+        .iter()
+        .map(|n| fields[*n].parse::<u64>().expect("ticks"))
+        .sum();
+    Duration::from_millis(ticks * 10)
+}
+
+#[test]
+fn an_idle_worker_uses_next_to_no_processor() {
+    let mut w = World::on_wall_clock(Cluster::home());
+    w.run("SELECT count(*) FROM ff_create_many('L', 'k', array_fill(NULL::bytea, '{1000}'))");
+    w.claims("max_items => 500, lease_ttl => '1 h'");
+    let mine = [w.database.clone()];
+    assert!(eventually(Duration::from_secs(15), || with_a_worker(
+        &mut w, &mine
+    )
+    .len()
+        == 1));
+    let pid: i32 = w.value(
+        "SELECT pid FROM pg_stat_activity WHERE backend_type LIKE 'ff_engine%' AND datname = current_database()",
+        &[],
+    );
+    std::thread::sleep(Duration::from_secs(2));
+    let before = processor_time(pid);
+    let over = Duration::from_secs(20);
+    std::thread::sleep(over);
+    let used = processor_time(pid) - before;
+    assert!(
+        used <= over / 200,
+        "{used:?} of {over:?} is more than 0.5 %"
+    );
+}

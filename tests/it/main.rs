@@ -34,6 +34,7 @@ mod several_lanes;
 mod single_facts;
 mod state_vector;
 mod support;
+mod surface;
 mod timeouts;
 mod torture;
 mod wait;

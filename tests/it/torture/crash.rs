@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::worker::{Habits, Journal};
 use super::{Crew, audit};
 use crate::support::cluster::Cluster;
-use crate::support::pace::{busy, eventually};
+use crate::support::pace::{busy, eventually, torture_time};
 use crate::support::{Cells, World};
 
 /// A crash ends every session of its server: one of these tests at a time, on a server apart.
@@ -17,6 +17,11 @@ fn alone_on_the_crash_server() -> (MutexGuard<'static, ()>, World) {
         .lock()
         .unwrap_or_else(|poisoned| poisoned.into_inner());
     (guard, World::on_wall_clock(Cluster::named("crash")))
+}
+
+/// Sudden ends per test: a few, or twenty when there is time for them.
+fn rounds() -> u64 {
+    (torture_time().as_secs() / 30).clamp(3, 20)
 }
 
 fn kill_9(pid: i32) {
@@ -43,7 +48,7 @@ fn an_immediate_stop_loses_no_acknowledged_create_or_complete() {
     let _machine = busy();
     let (_guard, mut w) = alone_on_the_crash_server();
     let mut journal = Journal::default();
-    for _ in 0..3 {
+    for _ in 0..rounds() {
         let crew = Crew::start(&w.door(), 8, Habits::steady());
         std::thread::sleep(Duration::from_millis(1500));
         w.cluster.crash();
@@ -62,7 +67,7 @@ fn a_killed_backend_loses_no_acknowledged_create_or_complete() {
     let _machine = busy();
     let (_guard, mut w) = alone_on_the_crash_server();
     let mut journal = Journal::default();
-    for _ in 0..2 {
+    for _ in 0..rounds() {
         let crew = Crew::start(&w.door(), 8, Habits::steady());
         std::thread::sleep(Duration::from_millis(1500));
         let victim: i32 = w.value(
