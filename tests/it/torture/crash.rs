@@ -32,8 +32,13 @@ fn kill_9(pid: i32) {
     assert!(status.success(), "kill -9 {pid}");
 }
 
-/// Returns when the server answers again after the crash of one of its processes.
+/// Returns when the server has noticed the sudden end of one of its processes, has ended every
+/// session for it, and answers again.
 fn reconnect(w: &mut World) {
+    let noticed = eventually(Duration::from_secs(30), || {
+        w.simple_query("SELECT 1").is_err()
+    });
+    assert!(noticed, "the old session has ended");
     let door = w.door();
     let answers = eventually(Duration::from_secs(30), || {
         door.try_open()
