@@ -99,14 +99,14 @@ CREATE TABLE ff_engine.ready (
 CREATE UNIQUE INDEX ready_order ON ff_engine.ready (queue_id, rank, created_at, execution_id);
 
 -- Where the engine will look next: for every execution with something due in the future there is a row
--- no later than that instant. Too early costs a look, too late cannot happen (docs/design/storage.md).
+-- no later than that instant. Too early, or twice, costs a look; too late cannot happen (docs/design/storage.md).
 CREATE TABLE ff_engine.timer (
     kind         "char"      NOT NULL,  -- 'l' live, 'p' purge
     lane_id      int         NOT NULL,
     due_at       timestamptz NOT NULL,
     execution_id uuid        NOT NULL
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
-CREATE UNIQUE INDEX timer_due ON ff_engine.timer (kind, lane_id, due_at, execution_id);
+CREATE INDEX timer_due ON ff_engine.timer (kind, lane_id, due_at, execution_id);
 
 -- Idempotency keys outlive the executions they created.
 CREATE TABLE ff_engine.idempotency (

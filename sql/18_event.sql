@@ -23,5 +23,4 @@ CREATE TABLE ff_engine.event (
     details       jsonb                          -- what the typed columns do not say
 );
 CREATE INDEX event_window ON ff_engine.event (txid, event_id);
-CREATE INDEX event_execution ON ff_engine.event (execution_id, event_id) WHERE execution_id IS NOT NULL;
-CREATE INDEX event_worker ON ff_engine.event ((details ->> 'worker_instance'), event_id) WHERE execution_id IS NULL AND lane_id IS NULL;
+CREATE INDEX event_execution ON ff_engine.event (execution_id, event_id);

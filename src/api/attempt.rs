@@ -9,6 +9,7 @@ use crate::ops::attempt::complete::{self, Item};
 use crate::ops::attempt::fail::{self, Report};
 use crate::ops::attempt::{cancel, pause, progress};
 use crate::ops::lease::fenced;
+use crate::pg::srf::TableIterator;
 
 use super::lease::within_batch;
 use super::{bytes, entry, instant, micros, required, stamp, uuid_out};

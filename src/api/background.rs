@@ -9,6 +9,7 @@ use pgrx::prelude::*;
 use crate::bg;
 use crate::error::{Error, Kind, Result};
 use crate::pg::procedure::Procedure;
+use crate::pg::srf::TableIterator;
 use crate::pg::{process, session, xact};
 use crate::reconcile::{self, Scope};
 use crate::store;

@@ -12,6 +12,7 @@ use crate::ops::claim::{any, recover, wait};
 use crate::ops::lease::fenced;
 use crate::pg::jsonb::Jsonb;
 use crate::pg::spi::Db;
+use crate::pg::srf::TableIterator;
 use crate::store;
 use crate::store::claimer::Claimer;
 

@@ -9,6 +9,7 @@ use crate::error::{Error, Kind, Result};
 use crate::model::time::{Instant, MS};
 use crate::ops::execution::create::{self, Created, Request};
 use crate::pg::jsonb::Jsonb;
+use crate::pg::srf::TableIterator;
 
 use super::claim::elements;
 use super::create_items::Item;

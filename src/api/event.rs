@@ -6,6 +6,7 @@ use pgrx::prelude::*;
 use crate::error::Error;
 use crate::ops::event::{history, read};
 use crate::pg::jsonb::Jsonb;
+use crate::pg::srf::TableIterator;
 use crate::store::event_window::Shown;
 
 use super::{entry, limit, object, required, stamp, uuid_in, uuid_out};

@@ -6,6 +6,7 @@ use pgrx::prelude::*;
 use crate::error::{Error, Result};
 use crate::model::id;
 use crate::ops::clock;
+use crate::pg::srf::TableIterator;
 
 use super::{required, uuid_in, uuid_out};
 

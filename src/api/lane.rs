@@ -5,6 +5,7 @@ use pgrx::prelude::*;
 
 use crate::model::time::MS;
 use crate::ops::lane;
+use crate::pg::srf::TableIterator;
 
 use super::{entry, micros, required};
 

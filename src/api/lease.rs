@@ -9,6 +9,7 @@ use crate::guc;
 use crate::ops::claim::next::lease_ttl;
 use crate::ops::claim::row::renew_before;
 use crate::ops::lease::renew::{self, Renewed};
+use crate::pg::srf::TableIterator;
 
 use super::{entry, positive_ms, required, stamp, uuid_out};
 

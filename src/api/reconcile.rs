@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::guc;
 use crate::pg::jsonb::Jsonb;
 use crate::pg::spi::Db;
+use crate::pg::srf::TableIterator;
 use crate::reconcile::{self, Reconciler, Scope, Tally};
 
 use super::claim::partitions;

@@ -5,6 +5,7 @@ use pgrx::prelude::*;
 
 use crate::error::Kind;
 use crate::ops::clock;
+use crate::pg::srf::TableIterator;
 use crate::pg::{background, shared};
 
 use super::stamp;

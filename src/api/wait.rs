@@ -11,6 +11,7 @@ use crate::model::{lane_name, text};
 use crate::ops::claim::peek::{self, Interest};
 use crate::ops::execution::wait;
 use crate::pg::procedure::Procedure;
+use crate::pg::srf::TableIterator;
 
 use super::claim::{elements, partitions};
 use super::lease::within_batch;

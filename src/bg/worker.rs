@@ -51,15 +51,19 @@ fn serve() {
         // From here on every commit that brings something due sets the latch, so none falls between look and sleep.
         background::sleeping(i64::MAX);
         let looked = transaction(c"ff_engine: looking for due work", || {
+            let leave = lock::database_is_wanted_elsewhere() || !installed();
             (
-                lock::database_is_wanted_elsewhere(),
-                installed(),
-                Db::with(reconcile::next_due),
+                leave,
+                if leave {
+                    None
+                } else {
+                    Db::with(reconcile::next_due)
+                },
             )
         });
         let timer = match looked {
-            Ok((true, ..)) | Ok((_, false, _)) => return,
-            Ok((_, _, timer)) => timer.map_or(i64::MAX, |at| at.0),
+            Ok((true, _)) => return,
+            Ok((false, timer)) => timer.map_or(i64::MAX, |at| at.0),
             Err(_) => i64::MAX,
         };
         let now = clock::wall_micros();

@@ -219,7 +219,7 @@ impl Vector {
 /// What of a row the invariants look at beside the vector.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts {
-    /// A lease id is stored.
+    /// Lease id, claimer, attempt and an epoch above 0 are stored.
     pub lease: bool,
     /// A lease expiry is stored.
     pub expiry: bool,

@@ -12,6 +12,11 @@ pub fn now() -> Instant {
     Instant(clock::wall_micros()).plus(i64::from(guc::CLOCK_OFFSET.value.get()) * MS)
 }
 
+/// Whether this session's clock is not the one the background worker goes by.
+pub fn shifted() -> bool {
+    guc::CLOCK_OFFSET.value.get() != 0
+}
+
 /// Mints an id of the engine for a partition, or for one drawn at random.
 pub fn mint(partition: Option<u8>) -> Uuid {
     let [drawn] = clock::random::<1>();

@@ -61,7 +61,8 @@ impl<K: PartialEq + Clone, V: Clone> Shared<K, V> {
     /// The remembered value, or the one that `read` finds; nothing found is not remembered.
     pub fn get_or(&self, key: K, read: impl Fn() -> Option<V>) -> Option<V> {
         // A transaction sees its own changes, and one with a fixed snapshot sees old ones: neither is for others.
-        if !super::shared::preloaded() || xact::renamed() || !super::session::read_committed() {
+        if !super::shared::remembers_names() || xact::renamed() || !super::session::read_committed()
+        {
             return read();
         }
         let generation = super::shared::generation();

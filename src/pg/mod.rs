@@ -17,6 +17,7 @@ pub mod session;
 pub mod shared;
 pub mod snapshot;
 pub mod spi;
+pub mod srf;
 pub mod subxact;
 pub mod waiter;
 pub mod xact;

@@ -47,6 +47,19 @@ pub fn reserve_settings(prefix: &CStr) {
 /// Reads an ISO-8601 instant with the server's parser; `None` if it is not one.
 pub fn parse_timestamp(text: &str) -> Option<i64> {
     use std::str::FromStr;
+    // The server's parser takes words such as `tomorrow` too.
+    let date = text.as_bytes().iter().take(10).enumerate();
+    if text.len() < 10
+        || date.into_iter().any(|(i, c)| {
+            if i == 4 || i == 7 {
+                *c != b'-'
+            } else {
+                !c.is_ascii_digit()
+            }
+        })
+    {
+        return None;
+    }
     pgrx::datum::TimestampWithTimeZone::from_str(text)
         .ok()
         .map(i64::from)

@@ -20,8 +20,22 @@ pub fn generation() -> u64 {
 }
 
 pub(super) fn next_generation() {
-    NAMES.get().fetch_add(1, Ordering::AcqRel);
+    if remembers_names() {
+        NAMES.get().fetch_add(1, Ordering::AcqRel);
+    }
 }
+
+/// Whether backends may remember names at all.
+pub fn remembers_names() -> bool {
+    preloaded() && generation() != NEVER
+}
+
+pub(super) fn remember_no_names() {
+    NAMES.get().store(NEVER, Ordering::Release);
+}
+
+/// Generation of a server in which a change of names may commit unseen.
+const NEVER: u64 = u64::MAX;
 
 /// Whether the library was loaded with the server; without, every waiter polls and no mark is kept.
 pub fn preloaded() -> bool {

@@ -112,8 +112,13 @@ unsafe extern "C-unwind" fn ended(event: pg_sys::XactEvent::Type, _arg: *mut std
             ABORTS.set(ABORTS.get() + 1);
             give_back(&PENDING.take().taken);
         }
-        // A prepared transaction is not visible yet; whoever ends it runs no callback of ours.
-        pg_sys::XactEvent::XACT_EVENT_PREPARE => drop(PENDING.take()),
+        // A prepared transaction is not visible yet, and whoever ends it runs no callback of ours: marks are
+        // mended by the next look from the head, and names are not remembered any more until a restart.
+        pg_sys::XactEvent::XACT_EVENT_PREPARE => {
+            if PENDING.take().renamed {
+                super::shared::remember_no_names();
+            }
+        }
         _ => {}
     }
 }

@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::model::due::{self, Duty};
 use crate::ops::clock;
-use crate::ops::execution::duty::FIRST;
+use crate::ops::execution::duty::{FIRST, rearm};
 use crate::pg::spi::Db;
 use crate::store;
 use crate::store::timer::Set;
@@ -20,6 +20,7 @@ pub fn run(db: &Db, scope: &Scope) -> Result<Tally> {
     let Some(namespace) = super::due::namespace(db, scope) else {
         return Ok(tally);
     };
+    store::timer::drop_orphans(db, clock::now(), scope.limit);
     let mut after = FIRST;
     loop {
         let left = scope.limit - i64::from(tally.processed);
@@ -36,9 +37,13 @@ pub fn run(db: &Db, scope: &Scope) -> Result<Tally> {
         after = (last.due_at, last.id);
         let ids: Vec<_> = timers.iter().take(left as usize).map(|t| t.id).collect();
         let now = clock::now();
-        let over: Vec<_> = store::execution::lock_free(db, &ids)
+        let (over, kept): (Vec<_>, Vec<_>) = store::execution::lock_free(db, &ids)
             .into_iter()
-            .filter(|e| due::is_due(e, Duty::Purge, now) && concerns(e, scope, namespace))
+            .partition(|e| due::is_due(e, Duty::Purge, now));
+        rearm(db, &timers, kept.iter());
+        let over: Vec<_> = over
+            .into_iter()
+            .filter(|e| concerns(e, scope, namespace))
             .map(|e| e.place.id)
             .collect();
         let spent: Vec<_> = timers

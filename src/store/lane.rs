@@ -104,6 +104,7 @@ pub fn register(db: &Db, r: &Registration) -> Option<i32> {
 
 /// Changes a locked lane.
 pub fn update(db: &Db, id: i32, state: &str, reason: Option<&str>, retention_ms: Option<i64>) {
+    xact::rename();
     UPDATE.run(
         db,
         [id.into(), state.into(), reason.into(), retention_ms.into()],

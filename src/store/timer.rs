@@ -15,7 +15,7 @@ static INSERT: Write<4> = Write::insert(
         ("due_at", TIMESTAMPTZOID),
         ("execution_id", UUIDOID),
     ],
-    "ON CONFLICT DO NOTHING",
+    "",
 );
 
 static DELETE: Write<4> = Write::delete(
@@ -61,12 +61,25 @@ static RETIRE: Stmt<2> = Stmt::new(
       gone AS (
         DELETE FROM ff_engine.timer AS t USING due AS d
          WHERE t.kind = 'l' AND t.lane_id = d.lane_id AND t.due_at = d.due_at AND t.execution_id = d.execution_id
-        RETURNING t.lane_id, t.execution_id)
+        RETURNING t.lane_id, t.due_at, t.execution_id)
       INSERT INTO ff_engine.timer (kind, lane_id, due_at, execution_id)
-      SELECT 'p', g.lane_id, d.purge_at, g.execution_id
-        FROM gone AS g JOIN due AS d ON d.execution_id = g.execution_id
-       WHERE d.purge_at IS NOT NULL
-      ON CONFLICT DO NOTHING",
+      SELECT DISTINCT 'p'::\"char\", g.lane_id, d.purge_at, g.execution_id
+        FROM gone AS g JOIN due AS d ON d.execution_id = g.execution_id AND d.due_at = g.due_at
+       WHERE d.purge_at IS NOT NULL",
+    [TIMESTAMPTZOID, INT8OID],
+);
+
+static ORPHANS: Stmt<2> = Stmt::new(
+    c"DELETE FROM ff_engine.timer AS t
+       USING (SELECT d.lane_id, d.due_at, d.execution_id
+                FROM ff_engine.lane AS l
+               CROSS JOIN LATERAL (
+                     SELECT p.lane_id, p.due_at, p.execution_id FROM ff_engine.timer AS p
+                      WHERE p.kind = 'p' AND p.lane_id = l.lane_id AND p.due_at <= $1
+                      ORDER BY p.due_at, p.execution_id LIMIT $2) AS d
+                LEFT JOIN ff_engine.execution AS e ON e.execution_id = d.execution_id
+               WHERE e.execution_id IS NULL) AS o
+       WHERE t.kind = 'p' AND t.lane_id = o.lane_id AND t.due_at = o.due_at AND t.execution_id = o.execution_id",
     [TIMESTAMPTZOID, INT8OID],
 );
 
@@ -125,7 +138,7 @@ fn args(timers: &[Timer]) -> Vec<[Arg; 4]> {
         .collect()
 }
 
-/// Arms timers; one that stands already is left alone.
+/// Arms timers.
 pub fn insert(db: &Db, timers: &[Timer]) {
     INSERT.run(db, &args(timers));
 }
@@ -200,4 +213,9 @@ pub fn next(db: &Db) -> Option<Instant> {
         .first()
         .and_then(|r| r.get::<Option<i64>>(1))
         .map(Instant)
+}
+
+/// Removes due purge timers of executions that are gone already.
+pub fn drop_orphans(db: &Db, now: Instant, limit: i64) {
+    ORPHANS.run(db, [now.0.into(), limit.into()]);
 }

@@ -86,7 +86,7 @@ pub fn look(db: &Db, claim: &Claim) -> Result<Look> {
         return Ok(look);
     }
     // A live worker promotes within its 250 ms; without one, or before saying "no work", the claim does it.
-    let mut promoted = !background::alive();
+    let mut promoted = !background::alive() || clock::shifted();
     if promoted {
         look.changed |= promote::due(db, served.lane)?;
     }

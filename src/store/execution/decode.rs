@@ -128,7 +128,10 @@ pub fn legal(row: &Composite) -> bool {
     };
     let set = |column| get::<Option<i64>>(row, column).is_some();
     let facts = crate::model::words::Facts {
-        lease: get::<Option<Uuid>>(row, Column::lease_id).is_some(),
+        lease: get::<Option<Uuid>>(row, Column::lease_id).is_some()
+            && get::<Option<Uuid>>(row, Column::attempt_id).is_some()
+            && get::<Option<i32>>(row, Column::claimer_id).is_some()
+            && get::<i64>(row, Column::lease_epoch) >= 1,
         expiry: set(Column::lease_expires_at),
         delay: set(Column::delay_until),
         completed: set(Column::completed_at),
