@@ -7,6 +7,7 @@ ALTER TABLE ff_engine.execution ADD CONSTRAINT legal_state CHECK (ff_engine.lega
 -- An execution's row with its state and its rare facts taken apart.
 CREATE VIEW ff_engine.execution_row AS
 SELECT e.execution_id, e.created_at, e.queue_id, e.lane_id, e.namespace_id, e.partition_key, e.priority,
+       e.state,
        ff_engine.lifecycle(e.state) AS lifecycle_phase,
        ff_engine.ownership(e.state) AS ownership_state,
        ff_engine.eligibility(e.state) AS eligibility_state,

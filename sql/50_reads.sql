@@ -2,13 +2,13 @@
 --
 -- ff_engine.given(), page() and the other checks are written in Rust (src/api/check.rs), where error texts are. They
 -- stand in a materialised `asked`, which is read even if nothing is found: a wrong argument is always refused.
--- Where a page is cut from a wide scan the planner is held to the index that gives the order.
+-- Where a page is cut from a wide scan the planner is held to the index that gives the order; where one execution is
+-- looked up through many joins, to the joins as written, since looking for a better order costs more than the look-up.
 
 CREATE FUNCTION ff_describe_execution(execution_id uuid) RETURNS SETOF ff_executions
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET join_collapse_limit = 1
 BEGIN ATOMIC
-    WITH asked AS MATERIALIZED (SELECT ff_engine.given(ff_describe_execution.execution_id) AS id)
-    SELECT v.* FROM asked AS a JOIN ff_executions AS v ON v.execution_id = a.id;
+    SELECT v.* FROM ff_executions AS v WHERE v.execution_id = ff_engine.given(ff_describe_execution.execution_id);
 END;
 
 CREATE FUNCTION ff_read_execution_info(execution_id uuid)
@@ -17,23 +17,22 @@ RETURNS TABLE (
     eligibility_state text, blocking_reason text, terminal_outcome text, attempt_state text, public_state text,
     created_at timestamptz, started_at timestamptz, completed_at timestamptz, current_attempt_index int, flow_id uuid,
     blocking_detail text)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET join_collapse_limit = 1
 BEGIN ATOMIC
-    WITH asked AS MATERIALIZED (SELECT ff_engine.given(ff_read_execution_info.execution_id) AS id)
     SELECT v.execution_id, v.namespace, v.lane, v.priority, v.kind, v.lifecycle_phase, v.ownership_state,
            v.eligibility_state, v.blocking_reason, v.terminal_outcome, v.attempt_state, v.public_state,
            v.created_at, v.started_at, v.completed_at, v.current_attempt_index, v.flow_id, v.blocking_detail
-      FROM asked AS a
-      JOIN ff_executions AS v ON v.execution_id = a.id;
+      FROM ff_executions AS v
+     WHERE v.execution_id = ff_engine.given(ff_read_execution_info.execution_id);
 END;
 
 CREATE FUNCTION ff_read_execution_state(execution_id uuid) RETURNS text
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     WITH asked AS MATERIALIZED (SELECT ff_engine.given(ff_read_execution_state.execution_id) AS id)
-    SELECT ff_engine.public_state(e.lifecycle_phase, e.terminal_outcome, e.eligibility_state, e.attempt_state)
+    SELECT ff_engine.public_word(e.state)
       FROM asked AS a
-      JOIN ff_engine.execution_row AS e ON e.execution_id = a.id;
+      JOIN ff_engine.execution AS e ON e.execution_id = a.id;
 END;
 
 CREATE FUNCTION ff_get_execution_result(execution_id uuid)
@@ -43,7 +42,7 @@ BEGIN ATOMIC
     WITH asked AS MATERIALIZED (SELECT ff_engine.given(ff_get_execution_result.execution_id) AS id)
     SELECT e.result, e.result_encoding, e.completed_at
       FROM asked AS a
-      JOIN ff_engine.execution_row AS e ON e.execution_id = a.id AND e.terminal_outcome = 's';
+      JOIN ff_engine.execution AS e ON e.execution_id = a.id AND ff_engine.outcome(e.state) = 's';
 END;
 
 CREATE FUNCTION ff_read_execution_context(execution_id uuid)
@@ -53,7 +52,7 @@ BEGIN ATOMIC
     WITH asked AS MATERIALIZED (SELECT ff_engine.given(ff_read_execution_context.execution_id) AS id)
     SELECT i.payload, i.payload_encoding, e.kind, coalesce(e.tags, '{}'::jsonb)
       FROM asked AS a
-      LEFT JOIN ff_engine.execution_row AS e ON e.execution_id = a.id
+      LEFT JOIN ff_engine.execution AS e ON e.execution_id = a.id
       LEFT JOIN ff_engine.execution_input AS i ON i.execution_id = e.execution_id
      WHERE ff_engine.existing(a.id, e.execution_id IS NOT NULL);
 END;
@@ -93,7 +92,7 @@ BEGIN ATOMIC
     WITH asked AS MATERIALIZED (SELECT ff_engine.given(ff_read_current_attempt_index.execution_id) AS id)
     SELECT nullif(e.total_attempt_count - 1, -1)
       FROM asked AS a
-      LEFT JOIN ff_engine.execution_row AS e ON e.execution_id = a.id
+      LEFT JOIN ff_engine.execution AS e ON e.execution_id = a.id
      WHERE ff_engine.existing(a.id, e.execution_id IS NOT NULL);
 END;
 
@@ -103,7 +102,7 @@ BEGIN ATOMIC
     WITH asked AS MATERIALIZED (SELECT ff_engine.given(ff_read_total_attempt_count.execution_id) AS id)
     SELECT e.total_attempt_count
       FROM asked AS a
-      LEFT JOIN ff_engine.execution_row AS e ON e.execution_id = a.id
+      LEFT JOIN ff_engine.execution AS e ON e.execution_id = a.id
      WHERE ff_engine.existing(a.id, e.execution_id IS NOT NULL);
 END;
 
@@ -111,7 +110,7 @@ CREATE FUNCTION ff_resolve_execution_flow_id(execution_id uuid) RETURNS uuid
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     WITH asked AS MATERIALIZED (SELECT ff_engine.given(ff_resolve_execution_flow_id.execution_id) AS id)
-    SELECT e.flow_id FROM asked AS a JOIN ff_engine.execution_row AS e ON e.execution_id = a.id;
+    SELECT e.flow_id FROM asked AS a JOIN ff_engine.execution AS e ON e.execution_id = a.id;
 END;
 
 CREATE FUNCTION ff_get_execution_tag(execution_id uuid, key text) RETURNS text
@@ -119,7 +118,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     WITH asked AS MATERIALIZED (
         SELECT ff_engine.given(ff_get_execution_tag.execution_id) AS id, ff_engine.tag_key(key) AS key)
-    SELECT e.tags ->> a.key FROM asked AS a JOIN ff_engine.execution_row AS e ON e.execution_id = a.id;
+    SELECT e.tags ->> a.key FROM asked AS a JOIN ff_engine.execution AS e ON e.execution_id = a.id;
 END;
 
 CREATE FUNCTION ff_get_execution_namespace(execution_id uuid) RETURNS text
@@ -128,7 +127,7 @@ BEGIN ATOMIC
     WITH asked AS MATERIALIZED (SELECT ff_engine.given(ff_get_execution_namespace.execution_id) AS id)
     SELECT n.name
       FROM asked AS a
-      JOIN ff_engine.execution_row AS e ON e.execution_id = a.id
+      JOIN ff_engine.execution AS e ON e.execution_id = a.id
       JOIN ff_engine.namespace AS n ON n.namespace_id = e.namespace_id;
 END;
 
@@ -138,7 +137,7 @@ BEGIN ATOMIC
     WITH asked AS MATERIALIZED (SELECT ff_engine.given(ff_format_execution_id.execution_id) AS id)
     SELECT '{fp:' || e.partition_key || '}:' || a.id
       FROM asked AS a
-      LEFT JOIN ff_engine.execution_row AS e ON e.execution_id = a.id
+      LEFT JOIN ff_engine.execution AS e ON e.execution_id = a.id
      WHERE ff_engine.existing(a.id, e.execution_id IS NOT NULL);
 END;
 
@@ -182,8 +181,8 @@ BEGIN ATOMIC
               FROM asked AS a
              CROSS JOIN LATERAL (
                    SELECT e.execution_id, e.namespace_id, e.lane_id, e.kind, e.priority, e.created_at, e.flow_id, e.partition_key,
-                          ff_engine.public_state(e.lifecycle_phase, e.terminal_outcome, e.eligibility_state, e.attempt_state) AS public_state
-                     FROM ff_engine.execution_row AS e
+                          ff_engine.public_word(e.state) AS public_state
+                     FROM ff_engine.execution AS e
                     WHERE e.execution_id >= coalesce(after, '00000000-0000-0000-0000-000000000000')
                       AND e.execution_id IS DISTINCT FROM after
                       AND (a.partition IS NULL OR e.partition_key = a.partition)
@@ -192,7 +191,7 @@ BEGIN ATOMIC
                       AND (ff_list_executions.flow_id IS NULL OR e.flow_id = ff_list_executions.flow_id)
                       AND (a.tags IS NULL OR coalesce(e.tags, '{}'::jsonb) @> a.tags)
                       AND (a.states IS NULL
-                           OR ff_engine.public_state(e.lifecycle_phase, e.terminal_outcome, e.eligibility_state, e.attempt_state) = ANY (a.states))
+                           OR ff_engine.public_word(e.state) = ANY (a.states))
                     ORDER BY e.execution_id
                     LIMIT a.page + least(a.page, 1)) AS c) AS p
       JOIN ff_engine.namespace AS n ON n.namespace_id = p.namespace_id
@@ -205,15 +204,15 @@ CREATE FUNCTION ff_count_executions(lane text DEFAULT NULL, namespace text DEFAU
 RETURNS TABLE (public_state text, executions bigint)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
 BEGIN ATOMIC
-    SELECT ff_engine.public_state(v.lifecycle_phase, v.terminal_outcome, v.eligibility_state, v.attempt_state), sum(v.n)::bigint
-      FROM (SELECT e.lifecycle_phase, e.terminal_outcome, e.eligibility_state, e.attempt_state, count(*) AS n
-              FROM ff_engine.execution_row AS e
+    SELECT ff_engine.public_word(v.state), sum(v.n)::bigint
+      FROM (SELECT e.state, count(*) AS n
+              FROM ff_engine.execution AS e
              WHERE (ff_count_executions.lane IS NULL
                     OR e.lane_id = (SELECT l.lane_id FROM ff_engine.lane AS l WHERE l.name = ff_count_executions.lane))
                AND (ff_count_executions.namespace IS NULL
                     OR e.namespace_id = (SELECT n.namespace_id FROM ff_engine.namespace AS n WHERE n.name = ff_count_executions.namespace))
                AND (ff_count_executions.flow_id IS NULL OR e.flow_id = ff_count_executions.flow_id)
-             GROUP BY e.lifecycle_phase, e.terminal_outcome, e.eligibility_state, e.attempt_state) AS v
+             GROUP BY e.state) AS v
      GROUP BY 1
      ORDER BY 1;
 END;
@@ -268,11 +267,11 @@ BEGIN ATOMIC
              CROSS JOIN LATERAL (
                    SELECT e.execution_id, e.lease_id, e.lease_epoch, w.worker, w.worker_instance, e.lease_expires_at,
                           e.total_attempt_count - 1 AS attempt_index, n.name AS namespace, l.name AS lane,
-                          e.ownership_state = 'e' AS marked
+                          ff_engine.ownership(e.state) = 'e' AS marked
                      FROM candidate AS d
                     CROSS JOIN LATERAL (
-                          SELECT x.* FROM ff_engine.execution_row AS x
-                           WHERE x.execution_id = d.execution_id AND x.ownership_state IN ('l', 'e') LIMIT 1) AS e
+                          SELECT x.* FROM ff_engine.execution AS x
+                           WHERE x.execution_id = d.execution_id AND ff_engine.ownership(x.state) IN ('l', 'e') LIMIT 1) AS e
                      JOIN ff_engine.namespace AS n ON n.namespace_id = e.namespace_id
                      JOIN ff_engine.lane AS l ON l.lane_id = e.lane_id
                      JOIN ff_engine.claimer AS w ON w.claimer_id = e.claimer_id
@@ -303,7 +302,7 @@ END;
 CREATE FUNCTION ff_ping() RETURNS boolean
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-    SELECT count(*) >= 0 FROM (SELECT FROM ff_engine.execution_row LIMIT 1) AS e;
+    SELECT count(*) >= 0 FROM (SELECT FROM ff_engine.execution LIMIT 1) AS e;
 END;
 
 -- A feature is supported if the function that offers it is installed.

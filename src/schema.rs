@@ -44,7 +44,6 @@ extension_sql_file!(
         words::ff_engine::attempt_state_word,
         words::ff_engine::attempt_record_word,
         words::ff_engine::attempt_type_word,
-        words::ff_engine::public_state,
         words::ff_engine::event_family,
         words::ff_engine::event_type,
     ]

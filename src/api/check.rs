@@ -22,14 +22,12 @@ mod ff_engine {
 
     /// The id, which must not be NULL.
     #[pg_extern(stable, parallel_safe)]
-    #[search_path(pg_catalog, pg_temp)]
     pub fn given(execution_id: Option<Uuid>) -> Uuid {
         checked(required(execution_id, "execution_id"))
     }
 
     /// True, for an execution that was found.
     #[pg_extern(stable, parallel_safe)]
-    #[search_path(pg_catalog, pg_temp)]
     pub fn existing(execution_id: Option<Uuid>, found: Option<bool>) -> bool {
         match (execution_id, found) {
             (Some(id), Some(false) | None) => Error::new(Kind::ExecutionNotFound)
@@ -41,14 +39,12 @@ mod ff_engine {
 
     /// Rows of a page (G9): a limit above the cap is lowered to it.
     #[pg_extern(stable, parallel_safe)]
-    #[search_path(pg_catalog, pg_temp)]
     pub fn page(max_items: Option<i32>, cap: i32) -> i64 {
         checked(limit(max_items, "max_items", cap))
     }
 
     /// A partition, NULL for all.
     #[pg_extern(stable, parallel_safe)]
-    #[search_path(pg_catalog, pg_temp)]
     pub fn partition(partition_key: Option<i32>) -> Option<i16> {
         partition_key.map(|key| match u8::try_from(key) {
             Ok(key) => i16::from(key),
@@ -58,7 +54,6 @@ mod ff_engine {
 
     /// Words of public states, NULL for all.
     #[pg_extern(stable, parallel_safe)]
-    #[search_path(pg_catalog, pg_temp)]
     pub fn public_states(words: Option<Vec<Option<String>>>) -> Option<Vec<String>> {
         let words = checked(whole(words, "public_states"))?;
         if let Some(word) = words
@@ -74,7 +69,6 @@ mod ff_engine {
 
     /// A tag key.
     #[pg_extern(stable, parallel_safe)]
-    #[search_path(pg_catalog, pg_temp)]
     pub fn tag_key(key: Option<String>) -> String {
         let key = checked(required(key, "key"));
         checked(tags::check_key(&key));
@@ -83,7 +77,6 @@ mod ff_engine {
 
     /// An object of tags that must all be there, NULL for any.
     #[pg_extern(stable, parallel_safe)]
-    #[search_path(pg_catalog, pg_temp)]
     pub fn tag_filter(tags: Option<Jsonb>) -> Option<Jsonb> {
         let tags = tags?;
         let object = checked(object(Some(tags.clone()), "tags"));
@@ -97,7 +90,6 @@ mod ff_engine {
 
     /// Names of fields.
     #[pg_extern(stable, parallel_safe)]
-    #[search_path(pg_catalog, pg_temp)]
     pub fn names(fields: Option<Vec<Option<String>>>) -> Vec<String> {
         let fields = checked(whole(fields, "fields"));
         checked(required(fields, "fields"))

@@ -43,25 +43,6 @@ mod ff_engine {
         attempt_type_word: AttemptType;
     }
 
-    /// The public state of a vector (§10.3.1); ownership and blocking reason do not enter.
-    #[pg_extern(immutable, parallel_safe, strict)]
-    pub fn public_state(
-        lifecycle: i8,
-        outcome: i8,
-        eligibility: i8,
-        attempt: i8,
-    ) -> Option<&'static str> {
-        let vector = w::Vector {
-            lifecycle: w::Lifecycle::from_letter(lifecycle as u8)?,
-            ownership: w::Ownership::Unowned,
-            eligibility: w::Eligibility::from_letter(eligibility as u8)?,
-            blocking: w::Blocking::None,
-            outcome: w::TerminalOutcome::from_letter(outcome as u8)?,
-            attempt: w::AttemptState::from_letter(attempt as u8)?,
-        };
-        Some(vector.public_state().word())
-    }
-
     /// Family of an event code.
     #[pg_extern(immutable, parallel_safe, strict)]
     pub fn event_family(code: i16) -> Option<&'static str> {
