@@ -122,6 +122,47 @@ fn the_queries_of_the_operations_guide_work() {
 }
 
 #[test]
+fn the_examples_of_the_reference_work_page_by_page() {
+    for page in reference() {
+        let examples = blocks(&read(&page), "sql");
+        if !examples.is_empty() {
+            Bare::new().psql(&format!("CREATE EXTENSION ff_engine;\n{examples}"));
+        }
+    }
+}
+
+#[test]
+fn every_function_has_its_place_in_the_reference() {
+    let pages: String = reference().iter().map(read).collect();
+    let mut w = World::new();
+    let mut missing = Vec::new();
+    for row in w.rows(
+        "SELECT p.proname::text AS name FROM pg_proc p
+          WHERE p.pronamespace = 'public'::regnamespace AND p.proname LIKE 'ff\\_%' ORDER BY 1",
+        &[],
+    ) {
+        let name: String = row.get("name");
+        // A section of its own, or a line of a table for functions of one shape.
+        if !pages.contains(&format!("\n## {name}\n")) && !pages.contains(&format!("\n| `{name}` |"))
+        {
+            missing.push(name);
+        }
+    }
+    assert!(missing.is_empty(), "{missing:#?}");
+}
+
+/// The pages of the reference.
+fn reference() -> Vec<PathBuf> {
+    let mut pages = documents();
+    pages.retain(|page| {
+        page.parent()
+            .is_some_and(|folder| folder.ends_with("reference"))
+    });
+    assert!(pages.len() > 5, "the reference has pages");
+    pages
+}
+
+#[test]
 fn links_in_the_documents_lead_somewhere() {
     let mut broken = Vec::new();
     for document in documents() {
