@@ -1,3 +1,6 @@
+-- Every name and operator here means pg_catalog's, whatever the schema holds that the extension is created in.
+SET LOCAL search_path = pg_catalog, pg_temp;
+
 -- V1–V6 and V10 as far as one row can break them. The whole row is handed over, because the server reads and
 -- compiles a check's expression anew for every statement that writes the table, and this one is the shortest.
 CREATE FUNCTION ff_engine.legal(e ff_engine.execution) RETURNS boolean
@@ -56,3 +59,5 @@ SELECT e.execution_id, e.created_at, e.queue_id, e.lane_id, e.namespace_id, e.pa
        e.rare ->> 'attempt_failure_class' AS attempt_failure_class,
        e.attempt_failure_detail, e.rare, e.result, e.result_encoding, e.flow_id, e.retention_ms, e.tags, e.creator, e.kind
   FROM ff_engine.execution AS e;
+
+SET LOCAL search_path = @extschema@, pg_temp;

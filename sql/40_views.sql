@@ -3,8 +3,11 @@
 -- The views are read only and stand in the schema that CREATE EXTENSION targets. What is large (payload, result,
 -- policy) is read by the functions of 50_reads.sql instead.
 
+-- Every name and operator here means pg_catalog's, whatever the schema holds that the extension is created in.
+SET LOCAL search_path = pg_catalog, pg_temp;
+
 -- One row per execution. A lease shows only while the execution is active, its epoch always.
-CREATE VIEW ff_executions AS
+CREATE VIEW @extschema@.ff_executions AS
 SELECT e.execution_id,
        e.partition_key,
        n.name AS namespace,
@@ -73,7 +76,7 @@ SELECT e.execution_id,
 
 -- One row per attempt. The latest stands in its execution's row, those it has superseded in the archive;
 -- the lease is the attempt's latest, whether or not it still holds.
-CREATE VIEW ff_attempts AS
+CREATE VIEW @extschema@.ff_attempts AS
 SELECT a.execution_id,
        a.attempt_index,
        a.attempt_id,
@@ -111,7 +114,7 @@ SELECT a.execution_id,
   LEFT JOIN ff_engine.claimer AS c ON c.claimer_id = a.claimer_id;
 
 -- One row per lease of an active execution, live, past due, marked expired or revoked.
-CREATE VIEW ff_leases AS
+CREATE VIEW @extschema@.ff_leases AS
 SELECT e.execution_id,
        n.name AS namespace,
        l.name AS lane,
@@ -143,7 +146,7 @@ SELECT e.execution_id,
  WHERE e.lifecycle_phase = 'a';
 
 -- One row per registered lane. The inner query keeps the view from being written through.
-CREATE VIEW ff_lanes AS
+CREATE VIEW @extschema@.ff_lanes AS
 WITH known AS (
     SELECT l.name AS lane,
            l.state,
@@ -153,3 +156,5 @@ WITH known AS (
            l.retention_ms * interval '1 millisecond' AS retention
       FROM ff_engine.lane AS l)
 SELECT k.lane, k.state, k.reason, k.registered_at, k.registered_by, k.retention FROM known AS k;
+
+SET LOCAL search_path = @extschema@, pg_temp;

@@ -5,13 +5,16 @@
 -- Where a page is cut from a wide scan the planner is held to the index that gives the order; where one execution is
 -- looked up through many joins, to the joins as written, since looking for a better order costs more than the look-up.
 
-CREATE FUNCTION ff_describe_execution(execution_id uuid) RETURNS SETOF ff_executions
+-- Every name and operator here means pg_catalog's, whatever the schema holds that the extension is created in.
+SET LOCAL search_path = pg_catalog, pg_temp;
+
+CREATE FUNCTION @extschema@.ff_describe_execution(execution_id uuid) RETURNS SETOF @extschema@.ff_executions
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET join_collapse_limit = 1
 BEGIN ATOMIC
-    SELECT v.* FROM ff_executions AS v WHERE v.execution_id = ff_engine.given(ff_describe_execution.execution_id);
+    SELECT v.* FROM @extschema@.ff_executions AS v WHERE v.execution_id = ff_engine.given(ff_describe_execution.execution_id);
 END;
 
-CREATE FUNCTION ff_read_execution_info(execution_id uuid)
+CREATE FUNCTION @extschema@.ff_read_execution_info(execution_id uuid)
 RETURNS TABLE (
     execution_id uuid, namespace text, lane text, priority int, kind text, lifecycle_phase text, ownership_state text,
     eligibility_state text, blocking_reason text, terminal_outcome text, attempt_state text, public_state text,
@@ -22,11 +25,11 @@ BEGIN ATOMIC
     SELECT v.execution_id, v.namespace, v.lane, v.priority, v.kind, v.lifecycle_phase, v.ownership_state,
            v.eligibility_state, v.blocking_reason, v.terminal_outcome, v.attempt_state, v.public_state,
            v.created_at, v.started_at, v.completed_at, v.current_attempt_index, v.flow_id, v.blocking_detail
-      FROM ff_executions AS v
+      FROM @extschema@.ff_executions AS v
      WHERE v.execution_id = ff_engine.given(ff_read_execution_info.execution_id);
 END;
 
-CREATE FUNCTION ff_read_execution_state(execution_id uuid) RETURNS text
+CREATE FUNCTION @extschema@.ff_read_execution_state(execution_id uuid) RETURNS text
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     WITH asked AS MATERIALIZED (SELECT ff_engine.given(ff_read_execution_state.execution_id) AS id)
@@ -35,7 +38,7 @@ BEGIN ATOMIC
       JOIN ff_engine.execution AS e ON e.execution_id = a.id;
 END;
 
-CREATE FUNCTION ff_get_execution_result(execution_id uuid)
+CREATE FUNCTION @extschema@.ff_get_execution_result(execution_id uuid)
 RETURNS TABLE (result bytea, result_encoding text, completed_at timestamptz)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
@@ -45,7 +48,7 @@ BEGIN ATOMIC
       JOIN ff_engine.execution AS e ON e.execution_id = a.id AND ff_engine.outcome(e.state) = 's';
 END;
 
-CREATE FUNCTION ff_read_execution_context(execution_id uuid)
+CREATE FUNCTION @extschema@.ff_read_execution_context(execution_id uuid)
 RETURNS TABLE (payload bytea, payload_encoding text, kind text, tags jsonb)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
@@ -58,7 +61,7 @@ BEGIN ATOMIC
 END;
 
 -- Every scalar fact of an execution as text; instants are ISO-8601 in UTC.
-CREATE FUNCTION ff_read_exec_core_fields(execution_id uuid, fields text[]) RETURNS jsonb
+CREATE FUNCTION @extschema@.ff_read_exec_core_fields(execution_id uuid, fields text[]) RETURNS jsonb
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET intervalstyle = 'postgres'
 BEGIN ATOMIC
     WITH asked AS MATERIALIZED (
@@ -78,7 +81,7 @@ BEGIN ATOMIC
                                     FROM jsonb_array_elements_text(i.policy -> 'budget_ids') WITH ORDINALITY AS b (id, place)),
                    'quota_policy_id', i.policy ->> 'quota_policy_id') AS document
           FROM asked AS a
-          JOIN ff_executions AS v ON v.execution_id = a.id
+          JOIN @extschema@.ff_executions AS v ON v.execution_id = a.id
           LEFT JOIN ff_engine.execution_input AS i ON i.execution_id = v.execution_id)
     SELECT coalesce(jsonb_object_agg(f.name, facts.document ->> f.name), '{}'::jsonb)
       FROM asked AS a
@@ -86,7 +89,7 @@ BEGIN ATOMIC
       LEFT JOIN facts ON true;
 END;
 
-CREATE FUNCTION ff_read_current_attempt_index(execution_id uuid) RETURNS int
+CREATE FUNCTION @extschema@.ff_read_current_attempt_index(execution_id uuid) RETURNS int
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     WITH asked AS MATERIALIZED (SELECT ff_engine.given(ff_read_current_attempt_index.execution_id) AS id)
@@ -96,7 +99,7 @@ BEGIN ATOMIC
      WHERE ff_engine.existing(a.id, e.execution_id IS NOT NULL);
 END;
 
-CREATE FUNCTION ff_read_total_attempt_count(execution_id uuid) RETURNS int
+CREATE FUNCTION @extschema@.ff_read_total_attempt_count(execution_id uuid) RETURNS int
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     WITH asked AS MATERIALIZED (SELECT ff_engine.given(ff_read_total_attempt_count.execution_id) AS id)
@@ -106,14 +109,14 @@ BEGIN ATOMIC
      WHERE ff_engine.existing(a.id, e.execution_id IS NOT NULL);
 END;
 
-CREATE FUNCTION ff_resolve_execution_flow_id(execution_id uuid) RETURNS uuid
+CREATE FUNCTION @extschema@.ff_resolve_execution_flow_id(execution_id uuid) RETURNS uuid
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     WITH asked AS MATERIALIZED (SELECT ff_engine.given(ff_resolve_execution_flow_id.execution_id) AS id)
     SELECT e.flow_id FROM asked AS a JOIN ff_engine.execution AS e ON e.execution_id = a.id;
 END;
 
-CREATE FUNCTION ff_get_execution_tag(execution_id uuid, key text) RETURNS text
+CREATE FUNCTION @extschema@.ff_get_execution_tag(execution_id uuid, key text) RETURNS text
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     WITH asked AS MATERIALIZED (
@@ -121,7 +124,7 @@ BEGIN ATOMIC
     SELECT e.tags ->> a.key FROM asked AS a JOIN ff_engine.execution AS e ON e.execution_id = a.id;
 END;
 
-CREATE FUNCTION ff_get_execution_namespace(execution_id uuid) RETURNS text
+CREATE FUNCTION @extschema@.ff_get_execution_namespace(execution_id uuid) RETURNS text
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     WITH asked AS MATERIALIZED (SELECT ff_engine.given(ff_get_execution_namespace.execution_id) AS id)
@@ -131,7 +134,7 @@ BEGIN ATOMIC
       JOIN ff_engine.namespace AS n ON n.namespace_id = e.namespace_id;
 END;
 
-CREATE FUNCTION ff_format_execution_id(execution_id uuid) RETURNS text
+CREATE FUNCTION @extschema@.ff_format_execution_id(execution_id uuid) RETURNS text
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     WITH asked AS MATERIALIZED (SELECT ff_engine.given(ff_format_execution_id.execution_id) AS id)
@@ -141,8 +144,8 @@ BEGIN ATOMIC
      WHERE ff_engine.existing(a.id, e.execution_id IS NOT NULL);
 END;
 
-CREATE FUNCTION ff_list_attempts(execution_id uuid, max_items int DEFAULT 100, before_index int DEFAULT NULL)
-RETURNS SETOF ff_attempts
+CREATE FUNCTION @extschema@.ff_list_attempts(execution_id uuid, max_items int DEFAULT 100, before_index int DEFAULT NULL)
+RETURNS SETOF @extschema@.ff_attempts
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     WITH asked AS MATERIALIZED (
@@ -150,14 +153,14 @@ BEGIN ATOMIC
     SELECT p.*
       FROM asked AS a
      CROSS JOIN LATERAL (
-           SELECT v.* FROM ff_attempts AS v
+           SELECT v.* FROM @extschema@.ff_attempts AS v
             WHERE v.execution_id = a.id AND (before_index IS NULL OR v.attempt_index < before_index)
             ORDER BY v.attempt_index DESC
             LIMIT a.page) AS p
      ORDER BY p.attempt_index DESC;
 END;
 
-CREATE FUNCTION ff_list_executions(
+CREATE FUNCTION @extschema@.ff_list_executions(
     partition_key int DEFAULT NULL, after uuid DEFAULT NULL, max_items int DEFAULT 100, namespace text DEFAULT NULL,
     lane text DEFAULT NULL, flow_id uuid DEFAULT NULL, public_states text[] DEFAULT NULL, tags jsonb DEFAULT NULL)
 RETURNS TABLE (
@@ -200,7 +203,7 @@ BEGIN ATOMIC
      ORDER BY p.execution_id;
 END;
 
-CREATE FUNCTION ff_count_executions(lane text DEFAULT NULL, namespace text DEFAULT NULL, flow_id uuid DEFAULT NULL)
+CREATE FUNCTION @extschema@.ff_count_executions(lane text DEFAULT NULL, namespace text DEFAULT NULL, flow_id uuid DEFAULT NULL)
 RETURNS TABLE (public_state text, executions bigint)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
 BEGIN ATOMIC
@@ -217,7 +220,7 @@ BEGIN ATOMIC
      ORDER BY 1;
 END;
 
-CREATE FUNCTION ff_list_lanes(after text DEFAULT NULL, max_items int DEFAULT 100)
+CREATE FUNCTION @extschema@.ff_list_lanes(after text DEFAULT NULL, max_items int DEFAULT 100)
 RETURNS TABLE (lane text, state text, registered_at timestamptz, registered_by text, retention interval, has_more boolean)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
 BEGIN ATOMIC
@@ -237,7 +240,7 @@ END;
 
 -- Who may hold a lost lease: whatever has a live timer by then; what is marked and waits for a reclaim; and what is
 -- reserved, which has a timer no later than the end of its grant. LIMIT 1 makes the candidates lead to their rows.
-CREATE FUNCTION ff_list_expired_leases(
+CREATE FUNCTION @extschema@.ff_list_expired_leases(
     as_of timestamptz DEFAULT NULL, after_expires_at timestamptz DEFAULT NULL, after_execution_id uuid DEFAULT NULL,
     max_items int DEFAULT 1000, namespace text DEFAULT NULL)
 RETURNS TABLE (
@@ -249,7 +252,7 @@ BEGIN ATOMIC
         SELECT ff_engine.page(max_items, 10000) AS page, n.now, coalesce(as_of, n.now) AS as_of,
                coalesce(after_expires_at, '-infinity') AS after_at,
                CASE WHEN after_expires_at IS NOT NULL THEN after_execution_id END AS after_id
-          FROM (SELECT ff_server_time() AS now) AS n),
+          FROM (SELECT @extschema@.ff_server_time() AS now) AS n),
     candidate AS MATERIALIZED (
         SELECT t.execution_id
           FROM asked AS a
@@ -287,7 +290,7 @@ END;
 
 -- What the server says about itself.
 
-CREATE FUNCTION ff_version()
+CREATE FUNCTION @extschema@.ff_version()
 RETURNS TABLE (
     extension_version text, api_version int, server_version text, preloaded boolean, background_workers boolean,
     installed_at timestamptz)
@@ -299,14 +302,14 @@ BEGIN ATOMIC
      WHERE x.extname = 'ff_engine';
 END;
 
-CREATE FUNCTION ff_ping() RETURNS boolean
+CREATE FUNCTION @extschema@.ff_ping() RETURNS boolean
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     SELECT count(*) >= 0 FROM (SELECT FROM ff_engine.execution LIMIT 1) AS e;
 END;
 
 -- A feature is supported if the function that offers it is installed.
-CREATE FUNCTION ff_capabilities() RETURNS TABLE (feature text, supported boolean, note text)
+CREATE FUNCTION @extschema@.ff_capabilities() RETURNS TABLE (feature text, supported boolean, note text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     SELECT f.feature,
@@ -359,3 +362,5 @@ BEGIN ATOMIC
             ('background_workers', NULL, 'whether a worker of this database has been heard of lately')
            ) AS f (feature, function, note);
 END;
+
+SET LOCAL search_path = @extschema@, pg_temp;

@@ -1,7 +1,10 @@
 -- Reads over the event log that need no page between snapshots; those that do are in src/ops/event.
 
+-- Every name and operator here means pg_catalog's, whatever the schema holds that the extension is created in.
+SET LOCAL search_path = pg_catalog, pg_temp;
+
 -- The lease family of the log. The lease event of a row that reads as two is the first of them, with the row's own id.
-CREATE FUNCTION ff_lease_history(execution_id uuid, after_id bigint DEFAULT NULL, max_items int DEFAULT 100)
+CREATE FUNCTION @extschema@.ff_lease_history(execution_id uuid, after_id bigint DEFAULT NULL, max_items int DEFAULT 100)
 RETURNS TABLE (
     event_id bigint, event text, occurred_at timestamptz, lease_id uuid, lease_epoch bigint, attempt_index int, attempt_id uuid,
     worker text, worker_instance text, reason text, previous_lease_epoch bigint)
@@ -25,3 +28,5 @@ BEGIN ATOMIC
       LEFT JOIN ff_engine.claimer AS c ON c.claimer_id = p.claimer_id
      ORDER BY p.event_id;
 END;
+
+SET LOCAL search_path = @extschema@, pg_temp;

@@ -2,7 +2,10 @@
 --
 -- One statement, so one snapshot: an operation in progress is seen wholly or not at all.
 
-CREATE FUNCTION ff_check_invariants(max_items int DEFAULT 1000) RETURNS TABLE (execution_id uuid, invariant text, detail text)
+-- Every name and operator here means pg_catalog's, whatever the schema holds that the extension is created in.
+SET LOCAL search_path = pg_catalog, pg_temp;
+
+CREATE FUNCTION @extschema@.ff_check_invariants(max_items int DEFAULT 1000) RETURNS TABLE (execution_id uuid, invariant text, detail text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
 BEGIN ATOMIC
     WITH asked AS MATERIALIZED (SELECT ff_engine.page(max_items, 10000) AS page),
@@ -136,3 +139,5 @@ BEGIN ATOMIC
            UNION ALL SELECT execution_id, invariant, detail FROM log
            LIMIT a.page) AS f;
 END;
+
+SET LOCAL search_path = @extschema@, pg_temp;

@@ -1,3 +1,6 @@
+-- Every name and operator here means pg_catalog's, whatever the schema holds that the extension is created in.
+SET LOCAL search_path = pg_catalog, pg_temp;
+
 -- A dump of the database holds the engine's rows: every table and every sequence of the schema, those behind
 -- identity columns too. A table made later is covered without a line of its own.
 DO $$
@@ -5,11 +8,13 @@ DECLARE
     storage regclass;
 BEGIN
     FOR storage IN
-        SELECT c.oid FROM pg_catalog.pg_class AS c
-         WHERE c.relnamespace = 'ff_engine'::pg_catalog.regnamespace AND c.relkind IN ('r', 'S')
+        SELECT c.oid FROM pg_class AS c
+         WHERE c.relnamespace = 'ff_engine'::regnamespace AND c.relkind IN ('r', 'S')
          ORDER BY c.relname
     LOOP
-        PERFORM pg_catalog.pg_extension_config_dump(storage, '');
+        PERFORM pg_extension_config_dump(storage, '');
     END LOOP;
 END;
 $$;
+
+SET LOCAL search_path = @extschema@, pg_temp;

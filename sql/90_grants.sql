@@ -1,3 +1,6 @@
+-- Every name and operator here means pg_catalog's, whatever the schema holds that the extension is created in.
+SET LOCAL search_path = pg_catalog, pg_temp;
+
 -- Nothing of the engine is granted to anybody: ff_create_roles() grants, class by class. Views and tables are born closed.
 DO $$
 DECLARE
@@ -5,13 +8,13 @@ DECLARE
 BEGIN
     FOR routine IN
         SELECT p.oid
-          FROM pg_catalog.pg_extension AS x
-          JOIN pg_catalog.pg_depend AS d ON d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass AND d.refobjid = x.oid
-                                        AND d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.deptype = 'e'
-          JOIN pg_catalog.pg_proc AS p ON p.oid = d.objid
+          FROM pg_extension AS x
+          JOIN pg_depend AS d ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = x.oid
+                                        AND d.classid = 'pg_proc'::regclass AND d.deptype = 'e'
+          JOIN pg_proc AS p ON p.oid = d.objid
          WHERE x.extname = 'ff_engine'
     LOOP
-        EXECUTE pg_catalog.format('REVOKE ALL ON ROUTINE %s FROM PUBLIC', routine);
+        EXECUTE format('REVOKE ALL ON ROUTINE %s FROM PUBLIC', routine);
     END LOOP;
 END;
 $$;
@@ -22,7 +25,7 @@ DECLARE
     note record;
 BEGIN
     FOR note IN
-        SELECT p.oid::pg_catalog.regprocedure AS routine, c.text
+        SELECT p.oid::regprocedure AS routine, c.text
           FROM (VALUES
                 -- creating
                 ('ff_create_execution', 'Creates one execution, once per idempotency key or id. Outcomes: created, duplicate.'),
@@ -98,20 +101,20 @@ BEGIN
                 ('ff_schedule_reconcilers', 'Installs the pg_cron job that runs the reconcilers.'),
                 ('ff_unschedule_reconcilers', 'Removes the pg_cron jobs of the engine.')
                ) AS c (name, text)
-          JOIN pg_catalog.pg_proc AS p ON p.proname = c.name
-          JOIN pg_catalog.pg_depend AS d ON d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid = p.oid AND d.deptype = 'e'
-          JOIN pg_catalog.pg_extension AS x ON d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass AND d.refobjid = x.oid
+          JOIN pg_proc AS p ON p.proname = c.name
+          JOIN pg_depend AS d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+          JOIN pg_extension AS x ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = x.oid
          WHERE x.extname = 'ff_engine'
     LOOP
-        EXECUTE pg_catalog.format('COMMENT ON ROUTINE %s IS %L', note.routine, note.text);
+        EXECUTE format('COMMENT ON ROUTINE %s IS %L', note.routine, note.text);
     END LOOP;
 END;
 $$;
 
-COMMENT ON VIEW ff_executions IS 'every execution with its state in words, read only';
-COMMENT ON VIEW ff_attempts IS 'every attempt of every execution, read only';
-COMMENT ON VIEW ff_leases IS 'the leases of active executions: live, past due, marked expired or revoked; read only';
-COMMENT ON VIEW ff_lanes IS 'the registered lanes, read only';
+COMMENT ON VIEW @extschema@.ff_executions IS 'every execution with its state in words, read only';
+COMMENT ON VIEW @extschema@.ff_attempts IS 'every attempt of every execution, read only';
+COMMENT ON VIEW @extschema@.ff_leases IS 'the leases of active executions: live, past due, marked expired or revoked; read only';
+COMMENT ON VIEW @extschema@.ff_lanes IS 'the registered lanes, read only';
 
 COMMENT ON TABLE ff_engine.installation IS 'identity of this installation, carried by handles and cursors';
 COMMENT ON TABLE ff_engine.lane IS 'lanes by name';
@@ -126,3 +129,5 @@ COMMENT ON TABLE ff_engine.ready IS 'what a claim may hand out now, in claim ord
 COMMENT ON TABLE ff_engine.timer IS 'where the engine looks next, no later than anything falls due';
 COMMENT ON TABLE ff_engine.idempotency IS 'idempotency keys and the executions they created';
 COMMENT ON TABLE ff_engine.event IS 'the event log, append only';
+
+SET LOCAL search_path = @extschema@, pg_temp;
