@@ -13,11 +13,10 @@ use crate::ops::lease::fenced;
 use crate::pg::jsonb::Jsonb;
 use crate::pg::spi::Db;
 use crate::pg::srf::TableIterator;
-use crate::store;
 use crate::store::claimer::Claimer;
 
 use super::claim_row::{self, claims, prepend};
-use super::{bytes, entry, limit, positive_ms, required, stamp, uuid_out, wait_ms};
+use super::{bytes, entry, limit, positive_ms, required, uuid_out, wait_ms};
 
 /// A filter over partitions as its lowest and highest number.
 ///

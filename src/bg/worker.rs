@@ -7,7 +7,7 @@ use crate::pg::spi::Db;
 use crate::pg::{background, clock, lock, process, session};
 use crate::reconcile::{self, Scope};
 
-use super::schedule::Schedule;
+use super::schedule::{Pace, Schedule};
 use super::signals;
 
 /// Longest sleep, so that a dropped extension or database is noticed.
@@ -44,7 +44,10 @@ pub extern "C-unwind" fn ff_engine_worker_main(database: pg_sys::Datum) {
 
 /// Runs until the extension or the database is going away.
 fn serve() {
-    let mut schedule = Schedule::new(reconcile::ALL);
+    let mut schedule = Schedule::new(reconcile::ALL.iter().map(|d| Pace {
+        every_ms: d.every_ms,
+        timed: d.timed,
+    }));
     let mut logged = vec![i64::MIN; reconcile::ALL.len()];
     loop {
         signals::reload_if_asked();

@@ -69,20 +69,6 @@ pub fn from_json(side: Side, value: &Value) -> Result<Vec<String>> {
     normalise(side, tokens.iter().map(Value::as_str))
 }
 
-/// The required tokens the worker does not offer, in the order of `required`; empty means that the
-/// worker can run the execution. Comparison is by bytes.
-pub fn missing(required: &[String], worker: &[String]) -> Vec<String> {
-    if required.is_empty() {
-        return Vec::new();
-    }
-    let offered: BTreeSet<&String> = worker.iter().collect();
-    required
-        .iter()
-        .filter(|token| !offered.contains(token))
-        .cloned()
-        .collect()
-}
-
 /// The token itself, or the rule it breaks.
 fn checked(token: &str) -> std::result::Result<&str, &'static str> {
     if token.is_empty() {
@@ -110,7 +96,7 @@ fn invalid(side: Side, rule: &str) -> Error {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
-    use super::{Side, from_json, missing, normalise};
+    use super::{Side, from_json, normalise};
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
@@ -199,18 +185,6 @@ mod tests {
         assert_eq!(error.detail_value("index").unwrap(), 1);
     }
 
-    #[test]
-    fn match_is_inclusion() {
-        let set = |tokens: &[&str]| tokens.iter().map(|t| (*t).to_owned()).collect::<Vec<_>>();
-        assert!(missing(&[], &[]).is_empty());
-        assert!(missing(&[], &set(&["gpu"])).is_empty());
-        assert_eq!(missing(&set(&["gpu"]), &[]), ["gpu"]);
-        assert_eq!(
-            missing(&set(&["GPU", "arm", "gpu"]), &set(&["gpu", "x"])),
-            ["GPU", "arm"]
-        );
-    }
-
     proptest! {
         #[test]
         fn normalising_twice_changes_nothing(tokens in proptest::collection::vec("[^,\\s\\p{C}]{1,9}", 0..40)) {
@@ -218,7 +192,6 @@ mod tests {
             let twice = normalise(Side::Worker, once.iter().map(|t| Some(t.as_str()))).unwrap();
             prop_assert_eq!(&once, &twice);
             prop_assert!(once.is_sorted_by(|a, b| a < b));
-            prop_assert!(missing(&tokens, &once).is_empty());
         }
 
         #[test]

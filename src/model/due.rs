@@ -72,6 +72,17 @@ pub fn next_due(e: &Execution) -> Option<Instant> {
     candidates.into_iter().flatten().min()
 }
 
+/// When to look at an execution that has changed, if the timer that stands for it comes too late.
+///
+/// A timer that is too early costs a look and is moved then, so only an earlier instant arms another one. The
+/// timers of the dead are not looked at by those who care for the living.
+pub fn arm(before: Option<&Execution>, after: &Execution) -> Option<Instant> {
+    let stood = before
+        .filter(|before| !before.is_terminal() || after.is_terminal())
+        .and_then(next_due);
+    next_due(after).filter(|at| stood.is_none_or(|stood| *at < stood))
+}
+
 /// What a due execution is due for. A deadline wins over everything, because claims check it too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Duty {

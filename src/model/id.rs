@@ -33,11 +33,6 @@ pub fn partition_of(id: Uuid) -> u8 {
     crc16_xmodem(bytes).to_be_bytes()[1]
 }
 
-/// The interop text form `{fp:N}:<uuid>`.
-pub fn format(id: Uuid, partition: impl Into<i32>) -> String {
-    format!("{{fp:{}}}:{}", partition.into(), id.hyphenated())
-}
-
 /// Reads the interop text form; `N` may be anything in 0–65535.
 ///
 /// # Errors
@@ -79,7 +74,7 @@ fn crc16_xmodem(bytes: &[u8]) -> u16 {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
-    use super::{crc16_xmodem, format, mint, parse, partition_of};
+    use super::{crc16_xmodem, mint, parse, partition_of};
     use proptest::prelude::*;
     use uuid::Uuid;
 
@@ -130,7 +125,6 @@ mod tests {
     fn e_104_interop_text_form() {
         let id = mint(NOW, 9, [1; 8]);
         assert_eq!(parse(&format!("{{fp:999}}:{id}")).unwrap(), (id, 999));
-        assert_eq!(format(id, 9u8), format!("{{fp:9}}:{id}"));
         for (text, rule) in [
             (id.to_string(), "missing_tag"),
             (String::new(), "missing_tag"),
@@ -156,7 +150,7 @@ mod tests {
             let id = mint(now, partition, random);
             prop_assert_eq!(partition_of(id), partition);
             prop_assert_eq!((id.get_version_num(), id.as_bytes()[8] >> 6), (8, 0b10));
-            prop_assert_eq!(parse(&format(id, partition)).unwrap(), (id, i32::from(partition)));
+            prop_assert_eq!(parse(&format!("{{fp:{partition}}}:{id}")).unwrap(), (id, i32::from(partition)));
         }
 
         #[test]

@@ -39,7 +39,7 @@ pub struct Policy {
     pub dedup_window_ms: Option<i64>,
     /// `stream_policy`.
     pub stream: StreamPolicy,
-    /// Signals the execution accepts; see [`Policy::signal_limit`].
+    /// Signals the execution accepts.
     pub max_signals_per_execution: Option<i64>,
     /// Time the terminal execution is kept, milliseconds; −1 means for ever.
     pub retention_ms: Option<i64>,
@@ -137,6 +137,7 @@ macro_rules! words {
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum $name { $($(#[$vdoc])* $variant,)* }
 
+        #[allow(dead_code)]
         impl $name {
             /// Every value.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
@@ -282,11 +283,6 @@ impl Policy {
     /// Replays allowed; `setting` is `default_max_replay_count`.
     pub fn replay_limit(&self, setting: i64) -> i64 {
         self.max_replay_count.unwrap_or(setting)
-    }
-
-    /// Signals the execution accepts, 10000 unless the policy says otherwise.
-    pub fn signal_limit(&self) -> i64 {
-        self.max_signals_per_execution.unwrap_or(10_000)
     }
 }
 

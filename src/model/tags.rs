@@ -35,17 +35,6 @@ pub fn check_key(key: &str) -> Result<()> {
         .with("key", text::cut(key)))
 }
 
-/// Checks one value: at most 4096 bytes.
-///
-/// # Errors
-/// `invalid_input` for `value` with rule `too_long` and the `key`.
-pub fn check_value(key: &str, value: &str) -> Result<()> {
-    if value.len() <= MAX_VALUE_BYTES {
-        return Ok(());
-    }
-    Err(Error::invalid_input("value", "too_long").with("key", key))
-}
-
 /// Checks the tags given at creation: every key, the number of tags, then every value, which must
 /// be text; a JSON null is not, since there is nothing to remove yet.
 ///
@@ -150,7 +139,7 @@ fn check_count(tags: usize) -> Result<()> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
-    use super::{Change, apply, check, check_key, check_value};
+    use super::{Change, apply, check, check_key};
     use proptest::prelude::*;
     use serde_json::{Map, Value, json};
 
@@ -228,8 +217,6 @@ mod tests {
         check(&map(json!({"a.b": "é".repeat(2048)}))).unwrap();
         let error = check(&map(json!({"a.b": "é".repeat(2049)}))).unwrap_err();
         assert_eq!(error.detail_value("rule").unwrap(), "too_long");
-        assert!(check_value("a.b", &"x".repeat(4097)).is_err());
-        assert!(check_value("a.b", "").is_ok());
         // The limit is judged on what remains, not on what passes by.
         let full = many(64);
         assert!(apply(&full, &map(json!({"z.new": "x"}))).is_err());

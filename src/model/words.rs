@@ -7,6 +7,8 @@ macro_rules! words {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum $name { $($(#[$vdoc])* $variant,)* }
 
+        // The same conversions for every enumeration, whether each of them needs all of them or not.
+        #[allow(dead_code)]
         impl $name {
             /// Every value, in the order of the specification.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)*];

@@ -14,4 +14,5 @@ pub mod execution;
 pub mod installation;
 pub mod lane;
 pub mod lease;
+pub mod operator;
 pub mod save;

@@ -61,12 +61,8 @@ pub fn settle(db: &Db, changes: &[Change], now: Instant) {
             gone.extend(was);
             new.extend(is.map(|entry| (after.place.lane, entry)));
         }
-        let stood = change.before.as_ref().and_then(due::next_due);
-        if let Some(at) = due::next_due(after)
-            && stood.is_none_or(|stood| at < stood)
-        {
-            timers.push(timer(after, at));
-        }
+        let due_at = due::arm(change.before.as_ref(), after);
+        timers.extend(due_at.map(|at| timer(after, at)));
         events.extend(change.events.iter().map(|event| (after, event)));
     }
     store::ready::delete(db, &gone);

@@ -10,7 +10,10 @@ const MOST: usize = 1024;
 
 /// Values by key, of one table. Forgotten when a transaction aborts, because what it read may have been its own,
 /// and when the table is another one, because the extension was created anew.
-pub struct Cache<K, V>(RefCell<(u64, pg_sys::Oid, Vec<(K, V)>)>);
+pub struct Cache<K, V>(RefCell<Known<K, V>>);
+
+/// Number of aborts and table for which the values hold, and the values.
+type Known<K, V> = (u64, pg_sys::Oid, Vec<(K, V)>);
 
 impl<K: PartialEq, V: Clone> Cache<K, V> {
     /// Nothing is remembered.

@@ -7,42 +7,33 @@
 //! the two comes first, the entry ends at or above the mark. What has no end callback in this server
 //! (prepared transactions) is found by a look from the head, repeated at an interval that grows with its cost.
 
+#[cfg(test)]
+mod interleavings;
+mod line;
+
 use pgrx::lwlock::PgLwLock;
 use pgrx::pg_sys;
 use pgrx::shmem::PGRXSharedMemory;
 
-/// A place in a queue, in claim order: rank, creation instant, identity.
-pub type Place = (i16, i64, [u8; 16]);
-
-/// Before every other place.
-pub const HEAD: Place = (i16::MIN, i64::MIN, [0; 16]);
+pub use line::{HEAD, Place};
+use line::{Line, Start};
 
 const SLOTS: usize = 4096;
 const PROBES: usize = 8;
-/// A look from the head at least this often, microseconds.
-const LOOK_EVERY: i64 = 1_000_000;
-/// … and never for more than a hundredth of the time.
-const LOOK_SHARE: i64 = 100;
 
 #[derive(Clone, Copy)]
 struct Slot {
     database: u32,
     relation: u32,
     queue: i32,
-    place: Place,
-    generation: u64,
-    looked_at: i64,
-    look_cost: i64,
+    line: Line,
 }
 
 const FREE: Slot = Slot {
     database: 0,
     relation: 0,
     queue: 0,
-    place: HEAD,
-    generation: 0,
-    looked_at: 0,
-    look_cost: 0,
+    line: Line::NEW,
 };
 
 /// All marks of the server.
@@ -74,10 +65,8 @@ pub struct Queue {
 pub struct Ticket {
     /// Where to start.
     pub from: Place,
-    slot: Option<usize>,
-    generation: u64,
-    look: bool,
-    began: i64,
+    /// The slot that told it, none without marks.
+    told: Option<(usize, Start)>,
 }
 
 fn key(queue: Queue) -> (u32, u32, i32) {
@@ -109,29 +98,24 @@ fn find(marks: &Marks, queue: Queue) -> Option<usize> {
 
 /// Where a claim of this queue may start. Ask before the claim's statement takes its snapshot.
 pub fn start(queue: Queue) -> Ticket {
-    let began = super::clock::wall_micros();
     let head = Ticket {
         from: HEAD,
-        slot: None,
-        generation: 0,
-        look: false,
-        began,
+        told: None,
     };
     if !super::shared::preloaded() {
         return head;
     }
+    let ticket = |slot: usize, start: Start| Ticket {
+        from: start.from,
+        told: Some((slot, start)),
+    };
+    let now = super::clock::wall_micros();
     {
         let marks = MARKS.share();
-        if let Some((slot, s)) = find(&marks, queue).and_then(|i| Some((i, *marks.0.get(i)?)))
-            && began - s.looked_at < LOOK_EVERY.max(s.look_cost * LOOK_SHARE)
+        if let Some((slot, s)) = find(&marks, queue).and_then(|i| Some((i, marks.0.get(i)?)))
+            && let Some(start) = s.line.start(now)
         {
-            return Ticket {
-                from: s.place,
-                slot: Some(slot),
-                generation: s.generation,
-                look: false,
-                began,
-            };
+            return ticket(slot, start);
         }
     }
     let mut marks = MARKS.exclusive();
@@ -141,40 +125,26 @@ pub fn start(queue: Queue) -> Ticket {
         return head;
     };
     (s.database, s.relation, s.queue) = key(queue);
-    s.looked_at = began;
-    Ticket {
-        from: HEAD,
-        slot: Some(slot),
-        generation: s.generation,
-        look: true,
-        began,
-    }
+    ticket(slot, s.line.look(now))
 }
 
 /// The claim's statement has returned; `first` is the first entry it took, if any.
 ///
 /// Only call with a fresh snapshot (READ COMMITTED) and without filters that skip entries.
 pub fn passed(queue: Queue, ticket: Ticket, first: Option<Place>) {
-    let Some(slot) = ticket.slot else { return };
-    if first.is_none() && !ticket.look {
+    let Some((slot, start)) = ticket.told else {
+        return;
+    };
+    if first.is_none() && !start.look {
         return;
     }
     let mut marks = MARKS.exclusive();
-    let Some(s) = marks
+    if let Some(s) = marks
         .0
         .get_mut(slot)
         .filter(|s| (s.database, s.relation, s.queue) == key(queue))
-    else {
-        return;
-    };
-    if ticket.look {
-        s.look_cost = super::clock::wall_micros() - ticket.began;
-    }
-    if let Some(first) = first
-        && s.generation == ticket.generation
-        && (first > s.place || ticket.look)
     {
-        s.place = first;
+        s.line.passed(start, first, super::clock::wall_micros());
     }
 }
 
@@ -182,7 +152,6 @@ pub fn passed(queue: Queue, ticket: Ticket, first: Option<Place>) {
 pub(super) fn lower(queue: Queue, place: Place) {
     let mut marks = MARKS.exclusive();
     if let Some(s) = find(&marks, queue).and_then(|i| marks.0.get_mut(i)) {
-        s.generation += 1;
-        s.place = s.place.min(place);
+        s.line.lower(place);
     }
 }

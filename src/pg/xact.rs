@@ -114,10 +114,8 @@ unsafe extern "C-unwind" fn ended(event: pg_sys::XactEvent::Type, _arg: *mut std
         }
         // A prepared transaction is not visible yet, and whoever ends it runs no callback of ours: marks are
         // mended by the next look from the head, and names are not remembered any more until a restart.
-        pg_sys::XactEvent::XACT_EVENT_PREPARE => {
-            if PENDING.take().renamed {
-                super::shared::remember_no_names();
-            }
+        pg_sys::XactEvent::XACT_EVENT_PREPARE if PENDING.take().renamed => {
+            super::shared::remember_no_names();
         }
         _ => {}
     }

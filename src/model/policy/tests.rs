@@ -285,7 +285,6 @@ fn e_12_defaults() {
         (policy.reclaim_limit(100), policy.replay_limit(10)),
         (100, 10)
     );
-    assert_eq!(policy.signal_limit(), 10_000);
     let policy = Policy::parse(&json!({"retry_policy": {}})).unwrap();
     assert_eq!(policy.retry, Some(RetryPolicy::default()));
     assert_eq!(policy.normalised(), Some(json!({"retry_policy": {}})));

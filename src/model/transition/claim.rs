@@ -25,22 +25,12 @@ pub struct ClaimTerms {
     pub ttl_ms: i32,
 }
 
-/// By which way the execution was claimed; the reason of the lease event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClaimReason {
-    /// The ordinary claim, or with a grant.
-    Claim,
-    /// An operator's takeover.
-    Takeover,
-}
-
 /// What the policy says of the attempt about to start: its type after a failure, and its time in microseconds.
-pub fn attempt_plan(e: &Execution, policy: &Policy) -> (AttemptType, Option<i64>) {
+fn attempt_plan(e: &Execution, policy: &Policy) -> (AttemptType, Option<i64>) {
     let timeout = retry::attempt_timeout(policy, e.retries);
     let kind = match e.vector.attempt {
         AttemptState::PendingRetry => {
-            let changed = retry::tier(policy, e.retries) != retry::tier(policy, e.retries - 1);
-            if changed {
+            if retry::is_fallback(policy, e.retries) {
                 AttemptType::Fallback
             } else {
                 AttemptType::Retry
@@ -57,7 +47,6 @@ pub fn claim(
     before: Execution,
     terms: &ClaimTerms,
     policy: &Policy,
-    reason: ClaimReason,
     now: Instant,
 ) -> (Change, HandleKind) {
     let reclaim = before.vector.lifecycle == Lifecycle::Active;
@@ -156,11 +145,7 @@ pub fn claim(
         }));
         event
     } else {
-        let word = match (reason, resume) {
-            (ClaimReason::Takeover, _) => "issue_grant_and_claim",
-            (ClaimReason::Claim, true) => "claim_resumed",
-            (ClaimReason::Claim, false) => "claim",
-        };
+        let word = if resume { "claim_resumed" } else { "claim" };
         Event::lease(&change.after, Code::LeaseAcquired, Some(word))
     };
     let kind = match (reclaim, resume) {

@@ -1,11 +1,11 @@
 //! Interventions from outside: revoke T9, block T24, priority, grants.
 
 use crate::model::event::{Code, Event};
-use crate::model::execution::{Execution, Grant};
+use crate::model::execution::{Execution, Progress};
 use crate::model::time::Instant;
 use crate::model::words::*;
 
-use super::Change;
+use super::{Blob, Change, runnable};
 
 /// T9: takes the lease away; the execution stays active until someone reclaims or cancels it.
 pub fn revoke(before: Execution, reason: &str, now: Instant) -> Change {
@@ -56,9 +56,73 @@ pub fn change_priority(before: Execution, new: i16, now: Instant) -> Change {
         .announce(Event::plain(Code::OperatorPriorityChanged, Some(details)))
 }
 
-/// Reserves the execution; no other path sees it until the grant is consumed or lapses.
-pub fn grant(before: Execution, grant: Grant, now: Instant) -> Change {
-    Change::touch(before, now, |e| e.grant = Some(grant))
+/// T25: what blocked is gone; a delay that has not elapsed holds again.
+pub fn unblock(before: Execution, now: Instant) -> Change {
+    let mut change = Change::of(before, now);
+    let e = &mut change.after;
+    e.recheck_at = None;
+    e.blocked_by_policy = None;
+    let later = e.delay_until.filter(|at| *at > now);
+    e.delay_until = later;
+    e.blocking_detail = later.map(|at| format!("delayed until {}", at.iso()));
+    let (eligibility, blocking) = match (later, e.vector.attempt) {
+        (None, _) => (Eligibility::Now, Blocking::Worker),
+        (Some(_), AttemptState::PendingRetry) => (Eligibility::UntilTime, Blocking::RetryBackoff),
+        (Some(_), _) => (Eligibility::UntilTime, Blocking::Delay),
+    };
+    let vector = Vector {
+        eligibility,
+        blocking,
+        ..e.vector
+    };
+    change.enter(vector, now);
+    change
+}
+
+/// T26: a terminal execution starts anew, with its full allowance of retries and reclaims.
+pub fn replay(
+    before: Execution,
+    reason: Option<&str>,
+    requested_by: Option<&str>,
+    deadline: Option<Instant>,
+    now: Instant,
+) -> Change {
+    let mut change = Change::of(before, now);
+    let e = &mut change.after;
+    e.completed_at = None;
+    e.purge_at = None;
+    e.failure_reason = None;
+    e.failure_category = None;
+    e.cancellation_reason = None;
+    e.cancelled_by = None;
+    e.delay_until = None;
+    e.progress = Progress::default();
+    e.retries = 0;
+    e.reclaims = 0;
+    e.replays += 1;
+    e.deadline = deadline;
+    e.blocking_detail = None;
+    e.pending_reason = match (reason, requested_by) {
+        (Some(reason), Some(by)) => Some(format!("{reason} (requested by {by})")),
+        (Some(text), None) => Some(text.to_owned()),
+        (None, Some(by)) => Some(format!("requested by {by}")),
+        (None, None) => None,
+    };
+    let vector = runnable(
+        Eligibility::Now,
+        Blocking::Worker,
+        AttemptState::PendingReplay,
+    );
+    change.enter(vector, now);
+    change.blob = Blob::Result(None, None);
+    let details = serde_json::json!({
+        "branch": "normal",
+        "replay_count": change.after.replays,
+        "edges_reset": 0,
+        "reason": reason,
+        "requested_by": requested_by,
+    });
+    change.announce(Event::plain(Code::OperatorReplayed, Some(details)))
 }
 
 /// Removes a grant, lapsed or withdrawn.

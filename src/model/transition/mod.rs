@@ -10,9 +10,9 @@ mod intervene;
 mod pause;
 mod wake;
 
-pub use claim::{ClaimReason, ClaimTerms, attempt_plan, claim};
+pub use claim::{ClaimTerms, claim};
 pub use finish::{Failure, cancel, complete, deadline, exhaust_reclaims, fail, time_out};
-pub use intervene::{block, change_priority, grant, revoke, ungrant};
+pub use intervene::{block, change_priority, replay, revoke, unblock, ungrant};
 pub use pause::{delay, wait_children};
 pub use wake::{expire_lease, promote};
 
@@ -240,3 +240,6 @@ pub(super) fn runnable(
 fn open(a: &Attempt) -> bool {
     matches!(a.record, AttemptRecord::Started | AttemptRecord::Suspended)
 }
+
+#[cfg(test)]
+mod properties;

@@ -5,7 +5,7 @@ use crate::guc;
 use crate::model::capability::{self, Side};
 use crate::model::due;
 use crate::model::time::Instant;
-use crate::model::transition::{self, ClaimReason, ClaimTerms};
+use crate::model::transition::{self, ClaimTerms};
 use crate::model::words::Lifecycle;
 use crate::model::{lane_name, text};
 use crate::pg::mark::{self, Queue};
@@ -61,8 +61,6 @@ pub struct Look {
     pub claimed: Vec<Claimed>,
     /// Something was written, so the call must return and let it be committed.
     pub changed: bool,
-    /// The lane's number, if anybody has used it.
-    pub lane: Option<i32>,
 }
 
 /// One look: promotes what is due, takes what is ready.
@@ -78,10 +76,7 @@ pub fn look(db: &Db, claim: &Claim) -> Result<Look> {
     ) else {
         return Ok(Look::default());
     };
-    let mut look = Look {
-        lane: Some(served.lane),
-        ..Look::default()
-    };
+    let mut look = Look::default();
     if matches!(served.state.as_str(), "paused" | "disabled") || claim.limit == 0 {
         return Ok(look);
     }
@@ -208,7 +203,7 @@ fn hand_out(
             policy: candidate.policy,
         };
         let terms = terms(before.place.partition, claimer, claim.ttl_ms);
-        let (change, kind) = transition::claim(before, &terms, &policy, ClaimReason::Claim, now);
+        let (change, kind) = transition::claim(before, &terms, &policy, now);
         let failure = change
             .archive
             .as_ref()

@@ -41,16 +41,6 @@ pub struct Input {
     pub policy: Option<Jsonb>,
 }
 
-impl Input {
-    /// The policy, defaults where nothing is stored.
-    ///
-    /// # Errors
-    /// `corruption` if the stored document cannot be read.
-    pub fn policy(&self) -> Result<Policy> {
-        policy(self.policy.as_ref())
-    }
-}
-
 /// A stored policy, defaults where nothing is stored.
 pub fn policy(stored: Option<&Jsonb>) -> Result<Policy> {
     stored.map_or_else(

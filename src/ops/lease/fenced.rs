@@ -1,7 +1,5 @@
 //! The fence procedure (§10.13) around an operation: decode, lock, clock, replay, checks.
 
-use uuid::Uuid;
-
 use crate::error::Result;
 use crate::model::execution::{End, Execution};
 use crate::model::fence::{self, Fence};
@@ -23,8 +21,6 @@ pub enum Passage {
 
 /// A recorded result (G6).
 pub struct Replay {
-    /// Whose.
-    pub id: Uuid,
     /// The record.
     pub end: End,
     /// When the attempt ended.
@@ -71,7 +67,6 @@ pub fn judge(db: &Db, e: Execution, fence: &Fence, op: EndOp, now: Instant) -> R
     if let Some(end) = fence::replayed(&e, fence, op) {
         let ended_at = e.attempt.as_ref().and_then(|a| a.ended_at);
         return Ok(Passage::Replay(Box::new(Replay {
-            id: e.place.id,
             end: end.clone(),
             ended_at,
         })));
@@ -81,11 +76,7 @@ pub fn judge(db: &Db, e: Execution, fence: &Fence, op: EndOp, now: Instant) -> R
         // A lease that does not hold may have ended an attempt that has been superseded since.
         Err(error) => match store::attempt::ended_by(db, e.place.id, fence.lease_id) {
             Some((end, ended_at)) if fence::matches(&end, fence, op) => {
-                Ok(Passage::Replay(Box::new(Replay {
-                    id: e.place.id,
-                    end,
-                    ended_at,
-                })))
+                Ok(Passage::Replay(Box::new(Replay { end, ended_at })))
             }
             _ => Err(error),
         },

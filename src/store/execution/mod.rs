@@ -14,7 +14,7 @@ mod rare;
 mod write;
 
 pub use decode::{decode, legal};
-pub use write::{New, insert, insert_chosen, save, save_with_detail, save_with_result};
+pub use write::{insert, insert_chosen, save, save_with_detail, save_with_result};
 
 static LOCK_ONE: Stmt<1> = Stmt::new(
     c"SELECT e FROM ff_engine.execution AS e WHERE e.execution_id = $1 FOR UPDATE",

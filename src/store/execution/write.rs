@@ -54,11 +54,14 @@ pub fn save(db: &Db, rows: &[Saved]) {
     UPDATES.run(db, mask, &rows);
 }
 
+/// A completed execution with the bytes of its result and their label.
+pub type WithResult<'a> = (Saved<'a>, Option<&'a [u8]>, Option<&'a str>);
+
 /// Writes what has changed, and the result with its label.
-pub fn save_with_result(db: &Db, rows: &[(Saved, Option<&[u8]>, Option<&str>)]) {
+pub fn save_with_result(db: &Db, rows: &[WithResult]) {
     let pairs: Vec<Saved> = rows.iter().map(|(pair, ..)| *pair).collect();
     let mask = changed(&pairs) | bit(Column::result) | bit(Column::result_encoding);
-    let row = |((_, after), bytes, encoding): &(Saved, Option<&[u8]>, Option<&str>)| {
+    let row = |((_, after), bytes, encoding): &WithResult| {
         args(after, mask, |column| match column {
             Column::result => Some(bytes.map_or(Value::Null, Value::Bytes)),
             Column::result_encoding => Some(encoding.map_or(Value::Null, Value::Text)),
