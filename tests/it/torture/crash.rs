@@ -24,6 +24,15 @@ fn rounds() -> u64 {
     (torture_time().as_secs() / 30).clamp(3, 20)
 }
 
+/// Returns when the crew has completed this many more.
+fn completes(w: &mut World, more: i64) {
+    let before = w.executions_in("completed");
+    let done = eventually(Duration::from_secs(60), || {
+        w.executions_in("completed") >= before + more
+    });
+    assert!(done, "the crew works");
+}
+
 fn kill_9(pid: i32) {
     let status = Command::new("kill")
         .args(["-9", &pid.to_string()])
@@ -55,7 +64,7 @@ fn an_immediate_stop_loses_no_acknowledged_create_or_complete() {
     let mut journal = Journal::default();
     for _ in 0..rounds() {
         let crew = Crew::start(&w.door(), 8, Habits::steady());
-        std::thread::sleep(Duration::from_millis(1500));
+        completes(&mut w, 200);
         w.cluster.crash();
         let told = crew.finish();
         w.cluster.start();
@@ -74,7 +83,7 @@ fn a_killed_backend_loses_no_acknowledged_create_or_complete() {
     let mut journal = Journal::default();
     for _ in 0..rounds() {
         let crew = Crew::start(&w.door(), 8, Habits::steady());
-        std::thread::sleep(Duration::from_millis(1500));
+        completes(&mut w, 200);
         let victim: i32 = w.value(
             "SELECT pid FROM pg_stat_activity WHERE datname = current_database()
                 AND application_name = 'torture' ORDER BY random() LIMIT 1",
@@ -82,7 +91,7 @@ fn a_killed_backend_loses_no_acknowledged_create_or_complete() {
         );
         kill_9(victim);
         reconnect(&mut w);
-        std::thread::sleep(Duration::from_millis(500));
+        completes(&mut w, 50);
         journal = journal.joined(crew.finish());
         audit::check(&mut w, &journal);
     }
@@ -96,7 +105,7 @@ fn o_3_a_killed_background_worker_comes_back_and_nothing_is_lost() {
     let (_guard, mut w) = alone_on_the_crash_server();
     let pid = background_worker(&mut w, 0);
     let crew = Crew::start(&w.door(), 4, Habits::steady());
-    std::thread::sleep(Duration::from_millis(1000));
+    completes(&mut w, 100);
     kill_9(pid);
     reconnect(&mut w);
     let journal = crew.finish();
