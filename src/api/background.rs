@@ -30,12 +30,15 @@ fn ff_start_workers() -> TableIterator<'static, (name!(pid, i32), name!(outcome,
         match bg::start() {
             bg::Started::Now(pid) => {
                 // Another session, or the launcher, may have been faster: whoever holds the place is the worker.
-                let mut holder = None;
-                while holder.is_none() && store::process::exists(db, pid) {
+                let mut holder = store::process::worker(db);
+                for round in 0..1000 {
+                    if holder.is_some() || (round > 50 && !store::process::exists(db, pid)) {
+                        break;
+                    }
                     process::sleep(2);
                     holder = store::process::worker(db);
                 }
-                let holder = holder.or_else(|| store::process::worker(db)).unwrap_or(pid);
+                let holder = holder.unwrap_or(pid);
                 Ok((
                     holder,
                     if holder == pid {

@@ -94,6 +94,7 @@ fn checked(lane: Option<String>, asked: Asked) -> Result<Claim> {
 }
 
 claims! {
+    volatile
     /// Hands out the next work of a lane, each execution to exactly one claimer.
     fn ff_claim(
         lane: Option<String>,
@@ -114,6 +115,7 @@ claims! {
 }
 
 claims! {
+    volatile
     /// Hands out work of several lanes in rotation.
     fn ff_claim_any(
         lanes: Option<Vec<Option<String>>>,
@@ -141,6 +143,7 @@ claims! {
 }
 
 claims! {
+    stable
     /// The live leases an instance holds, with equal handles; changes nothing.
     fn ff_recover_leases(
         worker: Option<String>,
@@ -244,6 +247,7 @@ fn complete_and_claim(
 }
 
 claims! {
+    volatile
     /// Completes one execution and claims the next in the same call.
     fn ff_complete_and_claim(
         handle: Option<String>,
@@ -271,6 +275,7 @@ claims! {
 }
 
 claims! {
+    volatile
     /// Completes a batch, all or nothing, and claims the next work in the same call.
     fn ff_complete_many_and_claim(
         handles: Option<Vec<Option<String>>>,

@@ -42,9 +42,9 @@ pub type Row = (
 
 /// Declares a function that returns claim rows, with further columns before them if given.
 macro_rules! claims {
-    ($(#[$meta:meta])* fn $name:ident($($args:tt)*) -> [$($before:tt)*] $body:block) => {
+    ($volatility:ident $(#[$meta:meta])* fn $name:ident($($args:tt)*) -> [$($before:tt)*] $body:block) => {
         $(#[$meta])*
-        #[pgrx::pg_extern(volatile, parallel_unsafe, security_definer)]
+        #[pgrx::pg_extern($volatility, parallel_unsafe, security_definer)]
         #[search_path(pg_catalog, pg_temp)]
         #[allow(clippy::too_many_arguments, clippy::type_complexity)]
         fn $name($($args)*) -> TableIterator<'static, (

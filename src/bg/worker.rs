@@ -5,13 +5,15 @@ use pgrx::pg_sys::panic::CaughtError;
 
 use crate::pg::spi::Db;
 use crate::pg::{background, clock, lock, process, session};
-use crate::reconcile::{self, Scope};
+use crate::reconcile::{self, Scope, Tally};
 
 use super::schedule::{Pace, Schedule};
 use super::signals;
 
 /// Longest sleep, so that a dropped extension or database is noticed.
 const LONGEST: i64 = 750_000;
+/// Pause before due work that could not be moved is tried again.
+const HELD: i64 = 50_000;
 /// An error of one duty is logged this often at most, microseconds.
 const LOG_EVERY: i64 = 60_000_000;
 
@@ -31,7 +33,7 @@ pub extern "C-unwind" fn ff_engine_worker_main(database: pg_sys::Datum) {
     session::pin_search_path();
     session::report_application(c"ff_engine worker");
     if !transaction(c"ff_engine: starting", || {
-        installed() && lock::only_worker()
+        lock::extension_stays() && lock::only_worker()
     })
     .unwrap_or(false)
     {
@@ -48,13 +50,13 @@ fn serve() {
         every_ms: d.every_ms,
         timed: d.timed,
     }));
-    let mut logged = vec![i64::MIN; reconcile::ALL.len()];
+    let mut logged = vec![0; reconcile::ALL.len()];
     loop {
         signals::reload_if_asked();
         // From here on every commit that brings something due sets the latch, so none falls between look and sleep.
         background::sleeping(i64::MAX);
         let looked = transaction(c"ff_engine: looking for due work", || {
-            let leave = lock::database_is_wanted_elsewhere() || !installed();
+            let leave = lock::database_is_wanted_elsewhere() || !lock::extension_stays();
             (
                 leave,
                 if leave {
@@ -70,16 +72,24 @@ fn serve() {
             Err(_) => i64::MAX,
         };
         let now = clock::wall_micros();
+        let mut moved = false;
         for index in schedule.due(now, timer <= now) {
             let Some(duty) = reconcile::ALL.get(index) else {
                 continue;
             };
             let activity =
                 std::ffi::CString::new(format!("ff_engine: {}", duty.name)).unwrap_or_default();
-            let outcome = transaction(&activity, || Db::with(|db| duty.run(db, &Scope::all())));
+            let outcome = transaction(&activity, || {
+                if lock::extension_stays() {
+                    Db::with(|db| duty.run(db, &Scope::all()))
+                } else {
+                    Ok(Tally::default())
+                }
+            });
             let failure = match &outcome {
                 Ok(Ok(tally)) => {
                     schedule.ran(index, now, tally.remaining);
+                    moved |= tally.processed > 0 || tally.skipped > 0;
                     None
                 }
                 Ok(Err(error)) => Some(error.message()),
@@ -98,25 +108,22 @@ fn serve() {
         }
         let now = clock::wall_micros();
         let timer = transaction(c"ff_engine: looking for due work", || {
-            Db::with(reconcile::next_due)
-        })
-        .ok()
-        .flatten()
-        .map_or(i64::MAX, |at| at.0);
-        let until = schedule
-            .next()
-            .min(timer.max(now + 1_000))
-            .min(now + LONGEST);
+            if lock::extension_stays() {
+                Db::with(reconcile::next_due)
+            } else {
+                None
+            }
+        });
+        let timer = timer.ok().flatten().map_or(i64::MAX, |at| at.0);
+        // What is due and could not be moved is held by somebody, or is broken: no use in asking at once.
+        let soonest = if moved { now } else { now + HELD };
+        let until = schedule.next().min(timer.max(soonest)).min(now + LONGEST);
         background::sleeping(until);
         session::report_idle();
         if until > now {
             process::sleep((until - now) / 1000 + 1);
         }
     }
-}
-
-fn installed() -> bool {
-    session::extension_exists(c"ff_engine")
 }
 
 /// One short transaction. An error is returned as its message, with everything undone.

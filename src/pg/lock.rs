@@ -50,3 +50,24 @@ pub fn database_is_wanted_elsewhere() -> bool {
         false,
     )
 }
+
+/// Keeps the extension from being dropped until the transaction ends; false if somebody is dropping it.
+///
+/// DROP EXTENSION locks the extension before its tables, so a process that asks for it first cannot deadlock.
+pub fn extension_stays() -> bool {
+    // SAFETY: set once when the process connected; a catalog look-up inside a transaction.
+    let (database, extension) = unsafe {
+        (
+            pg_sys::MyDatabaseId,
+            pg_sys::get_extension_oid(c"ff_engine".as_ptr(), true),
+        )
+    };
+    extension != pg_sys::InvalidOid
+        && acquire(
+            &object(database, pg_sys::ExtensionRelationId, extension, 0),
+            pg_sys::AccessShareLock,
+            false,
+        )
+        // It may have gone while the lock was asked for.
+        && super::session::extension_exists(c"ff_engine")
+}

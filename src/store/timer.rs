@@ -86,10 +86,9 @@ static ORPHANS: Stmt<2> = Stmt::new(
 static NEXT: Stmt<0> = Stmt::new(
     c"SELECT min(d.due_at)
         FROM ff_engine.lane AS l
-       CROSS JOIN (VALUES ('l'::\"char\"), ('p'::\"char\")) AS k (kind)
        CROSS JOIN LATERAL (
              SELECT t.due_at FROM ff_engine.timer AS t
-              WHERE t.kind = k.kind AND t.lane_id = l.lane_id ORDER BY t.due_at LIMIT 1) AS d",
+              WHERE t.kind = 'l' AND t.lane_id = l.lane_id ORDER BY t.due_at LIMIT 1) AS d",
     [],
 );
 
@@ -207,7 +206,7 @@ pub fn retire(db: &Db, now: Instant, limit: i64) -> usize {
     RETIRE.run(db, [now.0.into(), limit.into()]).len()
 }
 
-/// The earliest instant any timer stands at.
+/// The earliest instant any live timer stands at.
 pub fn next(db: &Db) -> Option<Instant> {
     NEXT.run(db, [])
         .first()

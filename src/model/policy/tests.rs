@@ -1,3 +1,5 @@
+//! What the policy document accepts, refuses and stores.
+
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use super::{Backoff, Policy, RetryPolicy, TimeoutBehavior};

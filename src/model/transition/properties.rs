@@ -299,7 +299,7 @@ impl Life {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1_000))]
+    #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
     fn every_life_keeps_the_invariants(birth in birth(), steps in vec((0i64..1_500, op()), 1..80)) {
@@ -317,7 +317,7 @@ fn random_lives_take_every_transition() {
     use proptest::test_runner::TestRunner;
     let mut runner = TestRunner::deterministic();
     let mut taken = std::collections::BTreeSet::new();
-    for _ in 0..600 {
+    for _ in 0..200 {
         let tree = (birth(), vec((0i64..1_500, op()), 80)).new_tree(&mut runner);
         let (birth, steps) = tree.expect("a life").current();
         let mut life = Life::begin(&birth);

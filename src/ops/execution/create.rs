@@ -203,6 +203,9 @@ fn missing_owner(c: &Checked) -> Result<()> {
     }
 }
 
+/// A thousand years: longer is as good as for ever, and stays within the server's instants.
+const LONGEST_RETENTION_MS: i64 = 31_557_600_000_000;
+
 /// T1, T2.
 fn execution(c: &Checked, queue: i32, now: Instant) -> Execution {
     let r = c.request;
@@ -218,7 +221,8 @@ fn execution(c: &Checked, queue: i32, now: Instant) -> Execution {
         .or(p.retention_ms)
         .or(p.stream.retention_ttl_ms)
         .or(c.lane.retention_ms)
-        .unwrap_or(if setting < 0 { -1 } else { setting * 1000 });
+        .unwrap_or(if setting < 0 { -1 } else { setting * 1000 })
+        .min(LONGEST_RETENTION_MS);
     Execution {
         place: Place {
             id: c.id,

@@ -35,14 +35,37 @@ enum Plan {
 /// Where a session stands; entries are named by their place.
 #[derive(Clone, Debug)]
 enum Session {
-    Creating { at: Vec<u8>, end: End },
-    Begun { limit: usize, end: End },
-    Told { start: Start, limit: usize, end: End },
-    Taking { start: Start, seen: Vec<u8>, taken: Vec<u8>, limit: usize, end: End },
-    Holding { at: u8 },
-    Claimed { taken: Vec<u8>, end: End },
+    Creating {
+        at: Vec<u8>,
+        end: End,
+    },
+    Begun {
+        limit: usize,
+        end: End,
+    },
+    Told {
+        start: Start,
+        limit: usize,
+        end: End,
+    },
+    Taking {
+        start: Start,
+        seen: Vec<u8>,
+        taken: Vec<u8>,
+        limit: usize,
+        end: End,
+    },
+    Holding {
+        at: u8,
+    },
+    Claimed {
+        taken: Vec<u8>,
+        end: End,
+    },
     /// Its end is visible, the callback is still to come.
-    Ended { owes: Vec<u8> },
+    Ended {
+        owes: Vec<u8>,
+    },
     Gone,
 }
 
@@ -97,9 +120,13 @@ impl Server {
                 limit,
                 end,
             },
-            Session::Taking { start, seen, taken, limit, end } => {
-                self.take(start, seen, taken, limit, end)
-            }
+            Session::Taking {
+                start,
+                seen,
+                taken,
+                limit,
+                end,
+            } => self.take(start, seen, taken, limit, end),
             Session::Claimed { taken, end } => self.finish(taken, end),
             Session::Ended { owes } => {
                 for at in owes {
@@ -163,7 +190,13 @@ impl Server {
                 *locked = true;
                 taken.push(at);
             }
-            return Session::Taking { start, seen, taken, limit, end };
+            return Session::Taking {
+                start,
+                seen,
+                taken,
+                limit,
+                end,
+            };
         }
         let first = taken.first().map(|at| place(*at));
         self.line.passed(start, first, self.now);
@@ -212,7 +245,10 @@ impl Server {
         for (at, _) in ready.filter(|(at, _)| !self.owed.contains(at) && !self.excused.contains(at))
         {
             let mut line = self.line;
-            let start = self.line.start(self.now).unwrap_or_else(|| line.look(self.now));
+            let start = self
+                .line
+                .start(self.now)
+                .unwrap_or_else(|| line.look(self.now));
             assert!(place(*at) >= start.from, "{at} is stranded: {line:?}");
         }
     }

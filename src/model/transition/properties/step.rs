@@ -59,7 +59,7 @@ pub enum Op {
 
 /// Any of them. Those that go on are more likely than those that end.
 pub fn op() -> impl Strategy<Value = Op> {
-    let retry = || prop::option::weighted(0.8, 0i64..2_000);
+    let retry = || prop::option::weighted(0.8, prop_oneof![Just(0i64), 1i64..2_000]);
     prop_oneof![
         10 => (1i32..4_000).prop_map(|ttl| Op::Claim { ttl }),
         2 => (1i64..4_000).prop_map(|ttl| Op::Renew { ttl }),
