@@ -8,10 +8,10 @@ use crate::model::event::Event;
 use crate::model::execution::Execution;
 use crate::model::time::Instant;
 use crate::model::transition::{Blob, Change};
-use crate::pg::mark::Queue;
 use crate::pg::spi::Db;
-use crate::pg::{session, shared, xact};
+use crate::pg::{shared, xact};
 use crate::store;
+use crate::store::ready;
 use crate::store::timer::{Set, Timer};
 
 /// Writes changes to executions that exist.
@@ -104,37 +104,17 @@ fn tell(gone: &[Ready], new: &[(i32, Ready)], timers: &[Timer]) {
     if !shared::preloaded() {
         return;
     }
-    if !(gone.is_empty() && new.is_empty()) {
-        let relation = session::table(c"ff_engine", c"ready");
-        for entry in gone {
-            xact::taken(
-                Queue {
-                    relation,
-                    id: entry.queue,
-                },
-                place(entry),
-            );
-        }
-        for (lane, entry) in new {
-            xact::appeared(
-                *lane,
-                Queue {
-                    relation,
-                    id: entry.queue,
-                },
-                place(entry),
-            );
-        }
+    for entry in gone {
+        xact::taken(ready::shared(entry.queue), ready::place(&entry.position));
+    }
+    for (lane, entry) in new {
+        xact::appeared(
+            *lane,
+            ready::shared(entry.queue),
+            ready::place(&entry.position),
+        );
     }
     for timer in timers.iter().filter(|t| t.set == Set::Live) {
         xact::due(timer.due_at.0);
     }
-}
-
-fn place(entry: &Ready) -> crate::pg::mark::Place {
-    (
-        entry.position.rank,
-        entry.position.created_at.0,
-        entry.position.id.into_bytes(),
-    )
 }

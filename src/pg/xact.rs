@@ -15,6 +15,8 @@ struct Pending {
     appeared: Vec<(Queue, Place)>,
     /// Entries taken out of queues, which come back if the transaction aborts.
     taken: Vec<(Queue, Place)>,
+    /// Entries that a claim may have passed over because this transaction held them.
+    held: Vec<(Queue, Place)>,
     /// Items that became ready, per lane.
     ready: Vec<(i32, usize)>,
     /// The earliest instant at which something falls due.
@@ -74,6 +76,14 @@ pub fn taken(queue: Queue, place: Place) {
     });
 }
 
+/// An entry stays in its queue, but claims pass over it while this transaction holds it or its execution.
+pub fn held(queue: Queue, place: Place) {
+    with(|p| match p.held.iter_mut().find(|(q, _)| *q == queue) {
+        Some((_, lowest)) => *lowest = place.min(*lowest),
+        None => p.held.push((queue, place)),
+    });
+}
+
 /// A lane may hand out work again.
 pub fn reopened(lane: i32) {
     with(|p| p.ready.push((lane, usize::MAX)));
@@ -110,7 +120,9 @@ unsafe extern "C-unwind" fn ended(event: pg_sys::XactEvent::Type, _arg: *mut std
         pg_sys::XactEvent::XACT_EVENT_COMMIT => committed(PENDING.take()),
         pg_sys::XactEvent::XACT_EVENT_ABORT => {
             ABORTS.set(ABORTS.get() + 1);
-            give_back(&PENDING.take().taken);
+            let pending = PENDING.take();
+            give_back(&pending.taken);
+            give_back(&pending.held);
         }
         // A prepared transaction is not visible yet, and whoever ends it runs no callback of ours: marks are
         // mended by the next look from the head, and names are not remembered any more until a restart.
@@ -131,7 +143,10 @@ unsafe extern "C-unwind" fn sub_ended(
     if event == pg_sys::SubXactEvent::SUBXACT_EVENT_ABORT_SUB {
         ABORTS.set(ABORTS.get() + 1);
         // What was taken before the savepoint is lowered too: a mark that is too low costs time, not work.
-        PENDING.with_borrow(|p| give_back(&p.taken));
+        PENDING.with_borrow(|p| {
+            give_back(&p.taken);
+            give_back(&p.held);
+        });
     }
 }
 
@@ -149,6 +164,7 @@ fn committed(pending: Pending) {
     for (queue, place) in &pending.appeared {
         mark::lower(*queue, *place);
     }
+    give_back(&pending.held);
     for (lane, items) in &pending.ready {
         waiter::wake(&[*lane], *items, None);
     }

@@ -9,7 +9,10 @@ use crate::model::execution::Execution;
 use crate::model::time::Instant;
 use crate::pg::array;
 use crate::pg::jsonb::Jsonb;
-use crate::pg::spi::{Arg, Db, Rows, Stmt};
+use crate::pg::mark::{Place, Queue};
+use crate::pg::shared::preloaded;
+use crate::pg::spi::{Arg, Db, Row, Rows, Stmt};
+use crate::pg::{session, xact};
 
 use super::execution;
 
@@ -58,28 +61,27 @@ macro_rules! claimable {
     };
 }
 
-static TAKE: Stmt<9> = Stmt::new(
+/// Entries of one queue that no other claim holds. The lock is what keeps two claims from one entry; the
+/// execution behind it is locked next, without waiting.
+static RESERVE: Stmt<6> = Stmt::new(
+    c"SELECT r.rank, r.created_at, r.execution_id
+        FROM ff_engine.ready AS r
+       WHERE r.queue_id = $1 AND (r.rank, r.created_at, r.execution_id) >= ($2, $3, $4) AND ($5 OR NOT r.reclaim)
+       ORDER BY r.rank, r.created_at, r.execution_id LIMIT $6 FOR UPDATE SKIP LOCKED",
+    [INT4OID, INT2OID, TIMESTAMPTZOID, UUIDOID, BOOLOID, INT8OID],
+);
+
+static TAKE_ONE: Stmt<5> = Stmt::new(
     sql!(
         "SELECT ",
         candidate!(),
-        " FROM ff_engine.ready AS r \
-           JOIN ff_engine.execution AS e ON e.execution_id = r.execution_id \
-           LEFT JOIN ff_engine.execution_input AS i ON i.execution_id = r.execution_id \
-          WHERE r.queue_id = $1 AND (r.rank, r.created_at, r.execution_id) >= ($2, $3, $4) AND ",
-        claimable!("$5", "$6", "$7", "$8"),
-        " ORDER BY r.rank, r.created_at, r.execution_id LIMIT $9 FOR UPDATE OF e SKIP LOCKED"
+        " FROM ff_engine.execution AS e \
+           LEFT JOIN ff_engine.execution_input AS i ON i.execution_id = e.execution_id \
+          WHERE e.execution_id = $1 AND ",
+        claimable!("$2", "$3", "$4", "$5"),
+        " FOR UPDATE OF e SKIP LOCKED"
     ),
-    [
-        INT4OID,
-        INT2OID,
-        TIMESTAMPTZOID,
-        UUIDOID,
-        BOOLOID,
-        TIMESTAMPTZOID,
-        INT2OID,
-        INT2OID,
-        INT8OID,
-    ],
+    [UUIDOID, BOOLOID, TIMESTAMPTZOID, INT2OID, INT2OID],
 );
 
 /// The heads of several queues merged in claim order, after a position, without locks.
@@ -204,22 +206,35 @@ fn decode(rows: &Rows) -> Vec<Candidate> {
         .collect()
 }
 
-/// Locks candidates of one queue from a position on, in claim order, leaving out what others hold.
-pub fn take(db: &Db, queue: i32, from: Position, w: Wanted) -> Vec<Candidate> {
-    decode(&TAKE.run(
-        db,
-        [
-            queue.into(),
-            from.rank.into(),
-            from.created_at.0.into(),
-            from.id.into(),
-            w.reclaim.into(),
-            w.now.0.into(),
-            w.low.into(),
-            w.high.into(),
-            w.limit.into(),
-        ],
-    ))
+/// Locks entries of one queue from a position on, in claim order, leaving out what others hold.
+pub fn reserve(db: &Db, queue: i32, from: Position, w: Wanted) -> Vec<Position> {
+    let args = [
+        queue.into(),
+        from.rank.into(),
+        from.created_at.0.into(),
+        from.id.into(),
+        w.reclaim.into(),
+        w.limit.into(),
+    ];
+    let rows = RESERVE.run(db, args);
+    let position = |r: Row| Position {
+        rank: r.get(1),
+        created_at: Instant(r.get(2)),
+        id: r.get(3),
+    };
+    rows.iter().map(position).collect()
+}
+
+/// Locks the named execution if it is still claimable and free.
+pub fn take_one(db: &Db, id: Uuid, w: Wanted) -> Vec<Candidate> {
+    let args = [
+        id.into(),
+        w.reclaim.into(),
+        w.now.0.into(),
+        w.low.into(),
+        w.high.into(),
+    ];
+    decode(&TAKE_ONE.run(db, args))
 }
 
 /// Positions of the first candidates of several queues after `after`, in claim order.
@@ -308,4 +323,24 @@ pub fn any(db: &Db, lane: i32, queues: &[i32], w: Wanted) -> bool {
         lane.into(),
     ];
     WORK.run(db, args).first().is_some_and(|r| r.get(1))
+}
+
+/// The queue of an entry as shared memory knows it.
+pub fn shared(queue: i32) -> Queue {
+    Queue {
+        relation: session::table(c"ff_engine", c"ready"),
+        id: queue,
+    }
+}
+
+/// A position as shared memory knows it.
+pub fn place(p: &Position) -> Place {
+    (p.rank, p.created_at.0, p.id.into_bytes())
+}
+
+/// Tells other claims to look again when this transaction ends, because they pass over the entry until then.
+pub fn hold(entry: &Ready) {
+    if preloaded() {
+        xact::held(shared(entry.queue), place(&entry.position));
+    }
 }

@@ -3,10 +3,13 @@
 use pgrx::pg_sys::BuiltinOid::*;
 use uuid::Uuid;
 
+use crate::model::due;
 use crate::model::execution::Execution;
 use crate::model::time::Instant;
 use crate::pg::array;
 use crate::pg::spi::{Db, Row, Stmt};
+
+use super::ready;
 
 mod columns;
 mod decode;
@@ -63,6 +66,14 @@ pub fn lock(db: &Db, id: Uuid) -> Option<Execution> {
         .run(db, [id.into()])
         .first()
         .map(|row| decode(&row.get(1)))
+        .inspect(hold)
+}
+
+/// A claim passes over what is locked, so its queue is looked at again when the lock is gone.
+fn hold(e: &Execution) {
+    if let Some(entry) = due::ready(e) {
+        ready::hold(&entry);
+    }
 }
 
 /// Locks executions in ascending id; absent ones are left out.
@@ -85,7 +96,10 @@ pub fn lock_free(db: &Db, ids: &[Uuid]) -> Vec<Execution> {
 
 fn decode_all(stmt: &Stmt<1>, db: &Db, ids: &[Uuid]) -> Vec<Execution> {
     let rows = stmt.run(db, [array::uuids(ids.iter().copied())]);
-    rows.iter().map(|row| decode(&row.get(1))).collect()
+    rows.iter()
+        .map(|row| decode(&row.get(1)))
+        .inspect(hold)
+        .collect()
 }
 
 /// Public state and partition of executions, unlocked.
