@@ -139,7 +139,7 @@ fn e_43_a_handle_moved_to_another_execution_is_stale_or_finds_nothing() {
 }
 
 #[test]
-fn e_44_part_an_elapsed_lease_is_worthless_before_anybody_marks_it() {
+fn e_44_an_elapsed_lease_is_worthless_before_anybody_marks_it() {
     let mut w = World::new();
     let claim = w.claimed("", "lease_ttl => '10 s'");
     w.advance_ms(10_000);
@@ -153,7 +153,7 @@ fn e_44_part_an_elapsed_lease_is_worthless_before_anybody_marks_it() {
 /// The clock cannot be stopped at an instant, but the lease can be moved under it: a
 /// transaction that takes the expiry as its time shows the comparison.
 #[test]
-fn e_44_part_the_instant_of_expiry_itself_is_too_late() {
+fn e_44_the_instant_of_expiry_itself_is_too_late() {
     let mut w = World::new();
     let claim = w.claimed("", "lease_ttl => '10 s'");
     // Every refusal up to here is of an execution whose lease runs exactly to the clock or less.

@@ -179,7 +179,7 @@ fn e_11_duplicate_tokens_collapse() {
 }
 
 #[test]
-fn e_13_part_malformed_tag_keys_are_refused_at_creation() {
+fn e_13_malformed_tag_keys_are_refused_at_creation() {
     let mut w = World::new();
     w.create("");
     let before = w.contents();
@@ -223,7 +223,7 @@ fn e_13_part_malformed_tag_keys_are_refused_at_creation() {
 }
 
 #[test]
-fn e_13_part_wellformed_tag_keys_are_accepted_at_creation() {
+fn e_13_wellformed_tag_keys_are_accepted_at_creation() {
     let mut w = World::new();
     let longest = format!("a.{}", "x".repeat(126));
     let tags = json!({"app.session_id": "1", "a.b": "2", "a1_2.x": "", "app.sub.field": "3",
@@ -236,7 +236,7 @@ fn e_13_part_wellformed_tag_keys_are_accepted_at_creation() {
 }
 
 #[test]
-fn e_13_part_the_first_offending_key_in_byte_order_is_named() {
+fn e_13_the_first_offending_key_in_byte_order_is_named() {
     let mut w = World::new();
     let tags = json!({"b": "1", "a": "1", "app.fine": "1"});
     let failure = w.refused(
@@ -248,7 +248,7 @@ fn e_13_part_the_first_offending_key_in_byte_order_is_named() {
 }
 
 #[test]
-fn e_13_part_tag_values_are_text_within_bounds() {
+fn e_13_tag_values_are_text_within_bounds() {
     let mut w = World::new();
     w.create("");
     let before = w.contents();

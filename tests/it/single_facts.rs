@@ -128,9 +128,9 @@ fn e_101_how_many_attempts_there_were() {
 }
 
 #[test]
-fn e_96_part_expired_leases_are_paged_across_equal_instants() {
+fn e_96_expired_leases_are_paged_across_equal_instants() {
     let mut w = World::new();
-    w.create_several(6, "");
+    w.create_several(7, "");
     w.create("namespace => 'other'");
     let mut all: Vec<_> = w.claims("max_items => 3, lease_ttl => '10 s', namespace => 'default'");
     for _ in 0..2 {
@@ -138,7 +138,9 @@ fn e_96_part_expired_leases_are_paged_across_equal_instants() {
     }
     let renewed = w.claim("lease_ttl => '1 s', namespace => 'default'");
     w.one("SELECT ff_renew($1, '1 h')", &[&renewed.handle]);
-    w.claim("lease_ttl => '1 s'");
+    let revoked = w.claim("lease_ttl => '1 s', namespace => 'default'");
+    w.one("SELECT * FROM ff_revoke_lease($1)", &[&revoked.id]);
+    w.claim("lease_ttl => '1 s', namespace => 'other'");
     w.advance_ms(11_000);
     let shared: std::collections::BTreeSet<_> = all
         .iter()
@@ -264,7 +266,7 @@ fn e_104_part_the_flow_of_a_standalone_and_of_an_absent_execution_is_none() {
 }
 
 #[test]
-fn e_14_part_tags_and_namespace_are_read_one_by_one() {
+fn e_14_tags_and_namespace_are_read_one_by_one() {
     let mut w = World::new();
     let id = w.create(r#"namespace => 'n', tags => '{"app.x":"1"}'"#);
     let tag = |w: &mut World, id: Uuid, key: &str| -> Option<String> {
