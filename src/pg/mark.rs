@@ -97,6 +97,9 @@ fn find(marks: &Marks, queue: Queue) -> Option<usize> {
 }
 
 /// Where a claim of this queue may start. Ask before the claim's statement takes its snapshot.
+///
+/// What the running transaction has put into the queue itself, such as a delay that it found elapsed, it may take,
+/// although the mark comes down to it only at the end.
 pub fn start(queue: Queue) -> Ticket {
     let head = Ticket {
         from: HEAD,
@@ -105,8 +108,9 @@ pub fn start(queue: Queue) -> Ticket {
     if !super::shared::preloaded() {
         return head;
     }
+    let own = super::xact::own(queue);
     let ticket = |slot: usize, start: Start| Ticket {
-        from: start.from,
+        from: own.map_or(start.from, |own| own.min(start.from)),
         told: Some((slot, start)),
     };
     let now = super::clock::wall_micros();

@@ -84,6 +84,14 @@ pub fn held(queue: Queue, place: Place) {
     });
 }
 
+/// The lowest entry that the running transaction has put into a queue. No mark knows of it before the end.
+pub fn own(queue: Queue) -> Option<Place> {
+    PENDING.with_borrow(|p| {
+        let mut own = p.appeared.iter().filter(|(q, _)| *q == queue);
+        own.next().map(|(_, lowest)| *lowest)
+    })
+}
+
 /// A lane may hand out work again.
 pub fn reopened(lane: i32) {
     with(|p| p.ready.push((lane, usize::MAX)));

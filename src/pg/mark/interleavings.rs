@@ -1,16 +1,16 @@
 //! Random interleavings of sessions around one mark: nothing that is ready stays below it.
 //!
 //! Every session is a sequence of moments, as the server runs them, and any other session may come between two
-//! of them: a claim reads the mark, takes a snapshot, tries one row after the other, raises the mark, ends; an
-//! end becomes visible first, and calls back afterwards. A prepared transaction never calls back, and neither
-//! does one that locks a row and leaves it: such entries may stay below the mark until the next look.
+//! of them. A claim reads the mark, takes a snapshot, reserves one entry after the other, raises the mark, tries
+//! the executions behind the entries, and ends. An end becomes visible first, and calls back afterwards; that of
+//! a prepared transaction never does, and its entries may stay below the mark until the next look.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::line::{LOOK_EVERY, LOOK_SHARE, Line, Place, Start};
+use super::line::{HEAD, LOOK_EVERY, LOOK_SHARE, Line, Place, Start};
 
 /// How a transaction ends.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -21,52 +21,62 @@ enum End {
     AbortPrepared,
 }
 
-/// What a session is to do.
-#[derive(Clone, Debug)]
-enum Plan {
-    /// Puts entries into the queue: new work, a retry, an elapsed delay.
-    Create { at: Vec<u8>, end: End },
-    /// Takes up to `limit` entries; gives them back unless it commits.
-    Claim { limit: usize, end: End },
-    /// Locks an entry's row and leaves the entry where it is.
-    Hold { at: u8 },
+impl End {
+    fn commits(self) -> bool {
+        [End::Commit, End::CommitPrepared].contains(&self)
+    }
+
+    fn calls_back(self) -> bool {
+        [End::Commit, End::Abort].contains(&self)
+    }
 }
 
-/// Where a session stands; entries are named by their place.
+/// A transaction: puts entries into its queue, then claims, then ends.
 #[derive(Clone, Debug)]
-enum Session {
-    Creating {
-        at: Vec<u8>,
-        end: End,
-    },
-    Begun {
-        limit: usize,
-        end: End,
-    },
-    Told {
-        start: Start,
-        limit: usize,
-        end: End,
-    },
-    Taking {
-        start: Start,
-        seen: Vec<u8>,
-        taken: Vec<u8>,
-        limit: usize,
-        end: End,
-    },
-    Holding {
-        at: u8,
-    },
-    Claimed {
-        taken: Vec<u8>,
-        end: End,
-    },
-    /// Its end is visible, the callback is still to come.
-    Ended {
-        owes: Vec<u8>,
-    },
+struct Plan {
+    own: Vec<u8>,
+    limit: usize,
+    end: End,
+    /// An execution that it locks first and leaves as it is.
+    holds: Option<u8>,
+}
+
+/// The next moment of a session.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Next {
+    Insert,
+    AskMark,
+    Snapshot,
+    Reserve,
+    Raise,
+    Take,
+    End,
+    CallBack,
     Gone,
+}
+
+/// A session on its way; entries are named by their place.
+#[derive(Clone, Debug)]
+struct Session {
+    plan: Plan,
+    next: Next,
+    start: Option<Start>,
+    from: Place,
+    seen: Vec<u8>,
+    reserved: Vec<u8>,
+    /// Reserved and tried: taken, or found in the hands of another.
+    taken: Vec<u8>,
+    passed_over: Vec<u8>,
+    owes: Vec<u8>,
+}
+
+/// An entry and the execution behind it, each locked by one session at most.
+#[derive(Clone, Copy, Debug, Default)]
+struct Row {
+    /// Inserted by a session that has not ended.
+    by: Option<usize>,
+    entry_locked: bool,
+    execution_locked: bool,
 }
 
 fn place(at: u8) -> Place {
@@ -77,250 +87,266 @@ fn place(at: u8) -> Place {
 struct Server {
     line: Line,
     now: i64,
-    /// Committed entries; the flag says that somebody has the row locked.
-    entries: BTreeMap<u8, bool>,
-    /// Entries that a callback owes to the mark.
+    rows: BTreeMap<u8, Row>,
+    /// Places that a callback still owes to the mark.
     owed: Vec<u8>,
-    /// Entries that only a look finds.
+    /// Places that only a look finds.
     excused: BTreeSet<u8>,
     sessions: Vec<Session>,
 }
 
 impl Server {
     fn new(plans: &[Plan]) -> Server {
-        let sessions = plans.iter().cloned().map(|plan| match plan {
-            Plan::Create { at, end } => Session::Creating { at, end },
-            Plan::Claim { limit, end } => Session::Begun { limit, end },
-            Plan::Hold { at } => Session::Holding { at },
-        });
+        let session = |plan: &Plan| Session {
+            plan: plan.clone(),
+            next: Next::Insert,
+            start: None,
+            from: HEAD,
+            seen: Vec::new(),
+            reserved: Vec::new(),
+            taken: Vec::new(),
+            passed_over: Vec::new(),
+            owes: Vec::new(),
+        };
         Server {
             line: Line::NEW,
             now: 2 * LOOK_EVERY,
-            entries: BTreeMap::new(),
+            rows: BTreeMap::new(),
             owed: Vec::new(),
             excused: BTreeSet::new(),
-            sessions: sessions.collect(),
+            sessions: plans.iter().map(session).collect(),
         }
     }
 
-    /// The next moment of a session, or none if it has ended.
-    fn advance(&mut self, who: usize) -> bool {
-        let session = std::mem::replace(&mut self.sessions[who], Session::Gone);
-        let next = match session {
-            Session::Gone => return false,
-            Session::Creating { at, end } => self.create(at, end),
-            Session::Begun { limit, end } => {
-                let start = self.begin();
-                Session::Told { start, limit, end }
+    /// One moment of a session.
+    fn advance(&mut self, who: usize) {
+        let mut s = self.sessions[who].clone();
+        s.next = match s.next {
+            Next::Insert => self.insert(who, &mut s),
+            Next::AskMark => {
+                let start = self.ask();
+                let own = s.plan.own.iter().map(|at| place(*at));
+                s.from = own.chain([start.from]).min().unwrap_or(HEAD);
+                s.start = Some(start);
+                Next::Snapshot
             }
-            Session::Told { start, limit, end } => Session::Taking {
-                start,
-                seen: self.snapshot(start),
-                taken: Vec::new(),
-                limit,
-                end,
-            },
-            Session::Taking {
-                start,
-                seen,
-                taken,
-                limit,
-                end,
-            } => self.take(start, seen, taken, limit, end),
-            Session::Claimed { taken, end } => self.finish(taken, end),
-            Session::Ended { owes } => {
-                for at in owes {
-                    self.line.lower(place(at));
-                    self.owed.retain(|owed| *owed != at);
+            Next::Snapshot => {
+                s.seen = self.visible(Some(who), s.from);
+                Next::Reserve
+            }
+            Next::Reserve => self.reserve(&mut s),
+            Next::Raise => {
+                let first = s.reserved.first().map(|at| place(*at));
+                if let Some(start) = s.start {
+                    self.line.passed(start, first, self.now);
                 }
-                Session::Gone
+                Next::Take
             }
-            Session::Holding { at } => self.hold(at),
+            Next::Take => self.take(&mut s),
+            Next::End => self.end(who, &mut s),
+            Next::CallBack | Next::Gone => {
+                for at in std::mem::take(&mut s.owes) {
+                    self.line.lower(place(at));
+                    let owed = self.owed.iter().position(|owed| *owed == at);
+                    owed.map(|i| self.owed.swap_remove(i));
+                }
+                Next::Gone
+            }
         };
-        self.sessions[who] = next;
-        true
+        self.sessions[who] = s;
     }
 
-    fn begin(&mut self) -> Start {
+    /// Locks what it is to hold, and puts its own entries where none stand.
+    fn insert(&mut self, who: usize, s: &mut Session) -> Next {
+        let held = s.plan.holds.and_then(|at| self.rows.get_mut(&at));
+        match held.filter(|row| row.by.is_none() && !row.execution_locked) {
+            Some(row) => row.execution_locked = true,
+            None => s.plan.holds = None,
+        }
+        s.plan.own.sort();
+        s.plan.own.dedup();
+        s.plan.own.retain(|at| !self.rows.contains_key(at));
+        for at in &s.plan.own {
+            let row = Row {
+                by: Some(who),
+                ..Row::default()
+            };
+            self.rows.insert(*at, row);
+        }
+        match s.plan.limit {
+            0 => Next::End,
+            _ => Next::AskMark,
+        }
+    }
+
+    fn ask(&mut self) -> Start {
         match self.line.start(self.now) {
             Some(start) => start,
             None => self.line.look(self.now),
         }
     }
 
-    fn snapshot(&self, start: Start) -> Vec<u8> {
-        let visible = self.entries.keys().copied();
-        visible.filter(|at| place(*at) >= start.from).collect()
+    /// Entries that a statement of this session sees from a place on.
+    fn visible(&self, who: Option<usize>, from: Place) -> Vec<u8> {
+        let seen = self
+            .rows
+            .iter()
+            .filter(|(_, row)| row.by.is_none() || row.by == who);
+        seen.map(|(at, _)| *at)
+            .filter(|at| place(*at) >= from)
+            .collect()
     }
 
-    /// Uncommitted entries concern nobody, so only the end of a creator is a moment.
-    fn create(&mut self, at: Vec<u8>, end: End) -> Session {
-        if [End::Abort, End::AbortPrepared].contains(&end) {
-            return Session::Gone;
+    /// Tries to lock the next entry that the snapshot showed.
+    fn reserve(&mut self, s: &mut Session) -> Next {
+        if s.reserved.len() == s.plan.limit || s.seen.is_empty() {
+            return Next::Raise;
         }
-        // What stands there or is somebody's already cannot be put there again.
-        let new: Vec<u8> = at
-            .into_iter()
-            .filter(|at| !self.entries.contains_key(at))
-            .collect();
-        self.entries.extend(new.iter().map(|at| (*at, false)));
-        if end == End::CommitPrepared {
-            self.excused.extend(&new);
-            return Session::Gone;
+        let at = s.seen.remove(0);
+        if let Some(row) = self.rows.get_mut(&at).filter(|row| !row.entry_locked) {
+            row.entry_locked = true;
+            s.reserved.push(at);
         }
-        for at in &new {
+        Next::Reserve
+    }
+
+    /// Tries to lock the execution behind the next reserved entry.
+    fn take(&mut self, s: &mut Session) -> Next {
+        let tried = s.taken.len() + s.passed_over.len();
+        let Some(at) = s.reserved.get(tried).copied() else {
+            return Next::End;
+        };
+        match self.rows.get_mut(&at).filter(|row| !row.execution_locked) {
+            Some(row) => {
+                row.execution_locked = true;
+                s.taken.push(at);
+            }
+            None => s.passed_over.push(at),
+        }
+        Next::Take
+    }
+
+    /// The end becomes visible; what is free again or new is owed to the mark.
+    fn end(&mut self, who: usize, s: &mut Session) -> Next {
+        let commits = s.plan.end.commits();
+        if let Some(row) = s.plan.holds.and_then(|at| self.rows.get_mut(&at)) {
+            row.execution_locked = false;
+        }
+        for at in &s.reserved {
+            let Some(row) = self.rows.get_mut(at) else {
+                continue;
+            };
+            row.entry_locked = false;
+            if s.taken.contains(at) {
+                row.execution_locked = false;
+            }
+        }
+        let (mut free, gone) = if commits {
+            (s.passed_over.clone(), s.taken.clone())
+        } else {
+            (s.reserved.clone(), s.plan.own.clone())
+        };
+        if commits {
+            free.extend(&s.plan.own);
+        }
+        for at in &gone {
+            self.rows.remove(at);
             self.excused.remove(at);
         }
-        self.owed.extend(&new);
-        Session::Ended { owes: new }
-    }
-
-    /// Tries the next row that the snapshot showed.
-    fn take(
-        &mut self,
-        start: Start,
-        mut seen: Vec<u8>,
-        mut taken: Vec<u8>,
-        limit: usize,
-        end: End,
-    ) -> Session {
-        if taken.len() < limit && !seen.is_empty() {
-            let at = seen.remove(0);
-            if let Some(locked @ false) = self.entries.get_mut(&at) {
-                *locked = true;
-                taken.push(at);
+        free.retain(|at| self.rows.contains_key(at));
+        for at in &free {
+            if let Some(row) = self.rows.get_mut(at).filter(|row| row.by == Some(who)) {
+                row.by = None;
             }
-            return Session::Taking {
-                start,
-                seen,
-                taken,
-                limit,
-                end,
-            };
         }
-        let first = taken.first().map(|at| place(*at));
-        self.line.passed(start, first, self.now);
-        Session::Claimed { taken, end }
-    }
-
-    fn finish(&mut self, taken: Vec<u8>, end: End) -> Session {
-        match end {
-            End::Commit | End::CommitPrepared => {
-                for at in &taken {
-                    self.entries.remove(at);
-                    self.excused.remove(at);
-                }
-                Session::Gone
-            }
-            End::Abort | End::AbortPrepared => {
-                self.entries.extend(taken.iter().map(|at| (*at, false)));
-                if end == End::AbortPrepared {
-                    self.excused.extend(&taken);
-                    return Session::Gone;
-                }
-                self.owed.extend(&taken);
-                Session::Ended { owes: taken }
-            }
+        if s.plan.end.calls_back() {
+            self.owed.extend(&free);
+            s.owes = free;
+            Next::CallBack
+        } else {
+            self.excused.extend(&free);
+            Next::Gone
         }
     }
 
-    /// Locks the row at one moment and lets go of it at a later one.
-    fn hold(&mut self, at: u8) -> Session {
-        match self.entries.get_mut(&at) {
-            Some(locked @ false) => {
-                *locked = true;
-                self.excused.insert(at);
-                Session::Claimed {
-                    taken: vec![at],
-                    end: End::AbortPrepared,
-                }
-            }
-            _ => Session::Gone,
-        }
-    }
-
-    /// What is visible and free, and whose transaction has called back, stands at or above the mark.
+    /// What is committed and free, and owed by nobody, stands at or above the mark.
     fn check(&self) {
-        let ready = self.entries.iter().filter(|(_, locked)| !**locked);
-        for (at, _) in ready.filter(|(at, _)| !self.owed.contains(at) && !self.excused.contains(at))
-        {
-            let mut line = self.line;
-            let start = self
-                .line
-                .start(self.now)
-                .unwrap_or_else(|| line.look(self.now));
-            assert!(place(*at) >= start.from, "{at} is stranded: {line:?}");
+        for (at, row) in &self.rows {
+            let free = row.by.is_none() && !row.entry_locked;
+            if free && !self.owed.contains(at) && !self.excused.contains(at) {
+                let start = self.line.start(self.now);
+                let found = start.is_none_or(|start| place(*at) >= start.from);
+                assert!(found, "{at} is stranded: {:?}", self.line);
+            }
         }
     }
 
-    /// A claim now finds the first entry there is.
+    /// With nobody else about, a claim finds the first entry there is.
     fn claim_finds_the_first(&mut self) {
-        let start = self.begin();
-        let free = self.entries.iter().find(|(_, locked)| !**locked);
-        let found = self.snapshot(start).first().copied();
-        assert_eq!(found, free.map(|(at, _)| *at), "{:?}", self.line);
+        let start = self.ask();
+        let found = self.visible(None, start.from).first().copied();
+        assert_eq!(found, self.rows.keys().next().copied(), "{:?}", self.line);
         self.line.passed(start, found.map(place), self.now + 10);
+    }
+
+    /// Runs all sessions to their ends, in the order that `turns` says; time passes between turns.
+    fn run(&mut self, turns: &[(prop::sample::Index, i64)]) {
+        for (who, passing) in turns.iter().cycle() {
+            let alive: Vec<usize> = (0..self.sessions.len())
+                .filter(|i| self.sessions[*i].next != Next::Gone)
+                .collect();
+            if alive.is_empty() {
+                return;
+            }
+            self.now += passing;
+            self.advance(alive[who.index(alive.len())]);
+            self.check();
+        }
     }
 }
 
-fn plan(careless: bool) -> impl Strategy<Value = Plan> {
-    let end = if careless {
-        prop_oneof![
-            4 => Just(End::Commit),
-            2 => Just(End::Abort),
-            1 => Just(End::CommitPrepared),
-            1 => Just(End::AbortPrepared),
-        ]
-        .boxed()
-    } else {
-        prop_oneof![3 => Just(End::Commit), 2 => Just(End::Abort)].boxed()
-    };
-    let create = (vec(any::<u8>(), 1..4), end.clone());
-    let claim = (1usize..4, end);
+fn plan(end: impl Strategy<Value = End>) -> impl Strategy<Value = Plan> {
+    let holds = prop::option::weighted(0.2, 0u8..40);
+    (vec(0u8..40, 0..4), 0usize..4, end, holds).prop_map(|(own, limit, end, holds)| Plan {
+        own,
+        limit,
+        end,
+        holds,
+    })
+}
+
+fn any_end() -> impl Strategy<Value = End> {
     prop_oneof![
-        4 => create.prop_map(|(at, end)| Plan::Create { at, end }),
-        4 => claim.prop_map(|(limit, end)| Plan::Claim { limit, end }),
-        u32::from(careless) => any::<u8>().prop_map(|at| Plan::Hold { at }),
+        4 => Just(End::Commit),
+        2 => Just(End::Abort),
+        1 => Just(End::CommitPrepared),
+        1 => Just(End::AbortPrepared),
     ]
 }
 
-/// Runs all sessions to their ends, in the order that `turns` says; time passes between turns.
-fn run(server: &mut Server, turns: &[(prop::sample::Index, i64)]) {
-    let mut turns = turns.iter().cycle();
-    while let Some((who, passing)) = turns.next() {
-        let alive: Vec<usize> = (0..server.sessions.len())
-            .filter(|i| !matches!(server.sessions[*i], Session::Gone))
-            .collect();
-        if alive.is_empty() {
-            return;
-        }
-        server.now += passing;
-        server.advance(alive[who.index(alive.len())]);
-        server.check();
-    }
+fn own_end() -> impl Strategy<Value = End> {
+    prop_oneof![3 => Just(End::Commit), 2 => Just(End::Abort)]
+}
+
+fn turns(longest: i64) -> impl Strategy<Value = Vec<(prop::sample::Index, i64)>> {
+    vec((any::<prop::sample::Index>(), 0..longest), 1..150)
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4_000))]
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
-    fn a_claim_from_the_mark_finds_the_first_entry(
-        plans in vec(plan(false), 1..16),
-        turns in vec((any::<prop::sample::Index>(), 0i64..2_000), 1..120),
-    ) {
+    fn a_claim_from_the_mark_finds_the_first_entry(plans in vec(plan(own_end()), 1..12), turns in turns(2_000)) {
         let mut server = Server::new(&plans);
-        run(&mut server, &turns);
+        server.run(&turns);
         server.claim_finds_the_first();
     }
 
     #[test]
-    fn a_look_finds_what_nobody_called_back_for(
-        plans in vec(plan(true), 1..16),
-        turns in vec((any::<prop::sample::Index>(), 0i64..300_000), 1..120),
-    ) {
+    fn a_look_finds_what_nobody_called_back_for(plans in vec(plan(any_end()), 1..12), turns in turns(300_000)) {
         let mut server = Server::new(&plans);
-        run(&mut server, &turns);
-        server.now += LOOK_EVERY.max(300_000 * 120 * LOOK_SHARE);
+        server.run(&turns);
+        server.now += LOOK_EVERY.max(300_000 * 150 * 12 * LOOK_SHARE);
         server.claim_finds_the_first();
         // The look has mended the mark for those who follow.
         server.excused.clear();
