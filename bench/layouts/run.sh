@@ -34,8 +34,15 @@ cpu() {
 
 work=$(mktemp -d)
 holder=
+
+# Ends the session that holds the snapshot.
+let_go() {
+    query -c "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'layouts holder'" >/dev/null
+    wait "$holder" 2>/dev/null || true
+    holder=
+}
 cleanup() {
-    if [[ -n $holder ]]; then kill "$holder" 2>/dev/null || true; fi
+    if [[ -n $holder ]]; then let_go; fi
     rm -rf "$work"
 }
 trap cleanup EXIT
@@ -142,7 +149,7 @@ backlog() {
 }
 
 hold() {
-    query -c "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM common.event; SELECT pg_sleep(600)" >/dev/null 2>&1 &
+    PGAPPNAME="layouts holder" query -c "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM common.event; SELECT pg_sleep(600)" >/dev/null 2>&1 &
     holder=$!
     sleep 0.5
 }
@@ -159,9 +166,7 @@ held() {
                     printf '%s\t%d\t%s\t%d\t%s\n' "$l" "$round" "$([[ $remember == on ]] && echo mark || echo head)" "$part" \
                         "$(measured "$l" pair 4000 -c "layouts.remember=$remember")"
                 done
-                query -c "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)' AND pid <> pg_backend_pid()" >/dev/null
-                wait "$holder" 2>/dev/null || true
-                holder=
+                let_go
             done
         done
     done
