@@ -10,7 +10,7 @@ help: ## Show this list
 demo: ## Everything from a bare machine to workers at work, live
 	@scripts/demo.sh
 
-test: ## All tests: lint, unit, black-box on private clusters
+test: ## All tests: lint, unit, printed contract, black-box on private clusters
 	@scripts/test.sh
 
 up: ## Build, and start the private cluster with the extension
@@ -32,6 +32,9 @@ lint: ## Check format, clippy and shell scripts
 unit: ## Unit tests, without a server
 	@scripts/install-tools.sh
 	@cargo test --lib
+
+regress: ## Printed contract and races; T=name of a test in pg_test/ runs it
+	@scripts/regress.sh $(T)
 
 it: ## Black-box tests; T=part of a name runs some of them
 	@scripts/it.sh $(T)
@@ -57,5 +60,5 @@ package: ## Make a Debian package in target/
 clean: ## Remove the private clusters and the build
 	@scripts/clean.sh
 
-.PHONY: help demo test up down psql fmt lint unit it bench bench-quick torture \
+.PHONY: help demo test up down psql fmt lint unit regress it bench bench-quick torture \
 	install installcheck package clean
