@@ -31,7 +31,7 @@ BEGIN ATOMIC
                       'the latest attempt is started exactly while the execution is active'),
                ('V10', (e.lifecycle_phase = 't') = (e.completed_at IS NOT NULL) AND (e.lease_epoch > 0) = (e.started_at IS NOT NULL),
                        'completed_at is set exactly when terminal, started_at since the first claim'),
-               ('attempt', CASE WHEN e.attempt_record IS NULL THEN e.attempt_state IN ('n', 'f')
+               ('attempt', CASE WHEN e.attempt_record IS NULL THEN e.attempt_state IN ('n', 'f', 'p')
                                 WHEN e.attempt_record = 's' THEN e.attempt_state IN ('r', 'i') AND e.attempt_ended_at IS NULL
                                 WHEN e.attempt_record = 'p' THEN e.attempt_state = 'i' AND e.attempt_ended_at IS NULL
                                                                  AND e.attempt_suspended_at IS NOT NULL

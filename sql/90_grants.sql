@@ -40,6 +40,17 @@ BEGIN
                 -- lanes
                 ('ff_set_lane', 'Registers a lane, or changes its state and retention. Outcomes: registered, changed, unchanged.'),
                 ('ff_list_lanes', 'Pages through the registered lanes by name.'),
+                -- intervening
+                ('ff_cancel_execution', 'Cancels an execution in any phase. Repeating it returns the same row with replayed = true.'),
+                ('ff_revoke_lease', 'Takes the lease of an execution away. Outcomes: revoked, already_satisfied.'),
+                ('ff_change_priority', 'Changes the priority of an execution that has not ended. Outcomes: changed, unchanged.'),
+                ('ff_replay_execution', 'Starts a terminal execution anew, history kept. Outcome: replayed.'),
+                ('ff_block_execution', 'Keeps an execution from being handed out. Outcomes: blocked, rejected_not_eligible, rejected_terminal.'),
+                ('ff_block_route', 'Notes that no worker covers the requirement of an execution. Outcomes as ff_block_execution.'),
+                ('ff_unblock_execution', 'Lets a blocked execution be handed out again. Outcomes: unblocked, rejected_not_blocked, rejected_reason_changed.'),
+                ('ff_set_execution_tag', 'Sets one tag of an execution.'),
+                ('ff_set_execution_tags', 'Merges tags into those of an execution; JSON null removes a key. Returns the number of keys applied.'),
+                ('ff_config', 'Lists the settings with value, default and unit.'),
                 -- claiming
                 ('ff_claim', 'Claims new, resumed, retried or lost work of one lane under an expiring lease.'),
                 ('ff_claim_any', 'Claims work from several lanes in one call.'),
