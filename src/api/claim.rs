@@ -189,7 +189,6 @@ fn complete_and_claim(
             result: results.and_then(|r| r.get(i)).and_then(Option::as_deref),
         })
         .collect();
-    let holders = complete::holders(db, handles);
     let mut completed: Vec<Completed> = Vec::with_capacity(items.len());
     for (i, answer) in complete::complete(db, &items, encoding)
         .into_iter()
@@ -197,7 +196,7 @@ fn complete_and_claim(
     {
         completed.push(answer.map_err(|e| if batch { e.item(i) } else { e })?);
     }
-    let holder = complete::one_instance(&holders)?;
+    let holder = complete::one_instance(&complete::holders(db, handles, &completed))?;
     let claimed = match holder {
         None => Vec::new(),
         Some(holder) => {

@@ -77,7 +77,7 @@ pub extern "C-unwind" fn ff_engine_launcher_main(_arg: pg_sys::Datum) {
                 }
             };
             if start_now {
-                let handle = start::register(oid, session::pid(), None);
+                let handle = start::register(oid, session::pid());
                 workers.insert(
                     oid,
                     Known {

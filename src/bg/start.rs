@@ -13,19 +13,15 @@ pub enum Started {
     NoSlot,
 }
 
-/// Registers a worker for a database; null if no slot is free. With a restart time the server starts it again
-/// after a crash.
-pub fn register(
-    database: u32,
-    notify: i32,
-    restart: Option<std::time::Duration>,
-) -> *mut pg_sys::BackgroundWorkerHandle {
+/// Registers a worker for a database; null if no slot is free. The server does not start it again by itself: that
+/// is the launcher's business, and a worker that was stopped is to stay so.
+pub fn register(database: u32, notify: i32) -> *mut pg_sys::BackgroundWorkerHandle {
     let mut worker: pg_sys::BackgroundWorker = (&BackgroundWorkerBuilder::new("ff_engine worker")
         .set_type("ff_engine worker")
         .set_library("ff_engine")
         .set_function("ff_engine_worker_main")
         .set_start_time(BgWorkerStartTime::RecoveryFinished)
-        .set_restart_time(restart)
+        .set_restart_time(None)
         .set_argument(Some(pg_sys::Datum::from(database)))
         .set_notify_pid(notify)
         .enable_spi_access())
@@ -57,8 +53,7 @@ pub fn running(handle: *mut pg_sys::BackgroundWorkerHandle) -> bool {
 /// Starts the worker of this session's database and waits until it runs.
 pub fn start() -> Started {
     background::allow(session::database());
-    let restart = Some(std::time::Duration::from_secs(5));
-    let handle = register(session::database(), session::pid(), restart);
+    let handle = register(session::database(), session::pid());
     if handle.is_null() {
         return Started::NoSlot;
     }

@@ -84,7 +84,11 @@ impl Error {
 
     /// The MESSAGE field: `<kind>: <sentence>`.
     pub fn message(&self) -> String {
-        let sentence = self.0.sentence.as_deref().unwrap_or(self.0.kind.summary());
+        let sentence = self
+            .0
+            .sentence
+            .as_deref()
+            .unwrap_or_else(|| plain(self.0.kind.summary()));
         format!("{}: {sentence}", self.0.kind.name())
     }
 
@@ -123,6 +127,17 @@ impl fmt::Debug for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// A meaning without what it says to the reader of the specification.
+fn plain(summary: &str) -> &str {
+    let end = summary.find(['§', ';']).unwrap_or(summary.len());
+    let cut = summary.get(..end).unwrap_or(summary);
+    ["; DETAIL", " of ", " by ", " breaks ", " ("]
+        .into_iter()
+        .find_map(|tail| cut.strip_suffix(tail))
+        .unwrap_or(cut)
+        .trim_end()
+}
 
 #[cfg(test)]
 mod tests {

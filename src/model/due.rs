@@ -17,16 +17,6 @@ pub struct Position {
     pub id: Uuid,
 }
 
-impl Position {
-    /// The place right behind this one.
-    pub fn next(self) -> Position {
-        Position {
-            id: Uuid::from_u128(self.id.as_u128().saturating_add(1)),
-            ..self
-        }
-    }
-}
-
 /// An entry of the ready queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ready {

@@ -33,11 +33,12 @@ pub fn only_worker() -> bool {
             pg_sys::get_extension_oid(c"ff_engine".as_ptr(), true),
         )
     };
-    acquire(
-        &object(database, pg_sys::ExtensionRelationId, extension, 1),
-        pg_sys::ExclusiveLock,
-        true,
-    )
+    // A lock of this method is released when the process ends, however it ends.
+    let tag = pg_sys::LOCKTAG {
+        locktag_lockmethodid: pg_sys::USER_LOCKMETHOD as u8,
+        ..object(database, pg_sys::ExtensionRelationId, extension, 1)
+    };
+    acquire(&tag, pg_sys::ExclusiveLock, true)
 }
 
 /// Whether somebody drops, renames or copies this database and waits for its sessions to go.

@@ -62,6 +62,7 @@ impl Claimer {
 
 thread_local! {
     static KNOWN: Cache<Uuid, i32> = const { Cache::new() };
+    static BY_NUMBER: Cache<i32, Option<Claimer>> = const { Cache::new() };
 }
 
 /// The number of a claimer; made if it is new.
@@ -87,12 +88,16 @@ pub fn intern(db: &Db, claimer: &Claimer) -> i32 {
 
 /// The claimer of a number.
 pub fn read(db: &Db, id: i32) -> Option<Claimer> {
-    READ.run(db, [id.into()]).first().map(|r| Claimer {
-        worker: r.get(1),
-        instance: r.get(2),
-        capabilities: r.get(3),
-        namespace: r.get(4),
-    })
+    let table = session::table(c"ff_engine", c"claimer");
+    let found = || {
+        READ.run(db, [id.into()]).first().map(|r| Claimer {
+            worker: r.get(1),
+            instance: r.get(2),
+            capabilities: r.get(3),
+            namespace: r.get(4),
+        })
+    };
+    BY_NUMBER.with(|known| known.get_or(table, id, found))
 }
 
 /// Superseded attempts keep their claimer, so a repeated call finds its own too.

@@ -73,7 +73,19 @@ fn decode(rows: crate::pg::spi::Rows) -> Option<Lane> {
     })
 }
 
+static NAME: Stmt<1> = Stmt::new(
+    c"SELECT l.name FROM ff_engine.lane AS l WHERE l.lane_id = $1",
+    [INT4OID],
+);
+
+/// The name of a lane's number.
+pub fn name(db: &Db, id: i32) -> Option<String> {
+    let read = || NAME.run(db, [id.into()]).first().map(|r| r.get(1));
+    NAMES.with(|known| known.get_or(id, read))
+}
+
 thread_local! {
+    static NAMES: Shared<i32, String> = const { Shared::new() };
     static LANES: Shared<String, Lane> = const { Shared::new() };
     static NAMESPACES: Shared<String, i32> = const { Shared::new() };
 }

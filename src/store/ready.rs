@@ -11,7 +11,7 @@ use crate::pg::array;
 use crate::pg::jsonb::Jsonb;
 use crate::pg::mark::{Place, Queue};
 use crate::pg::shared::preloaded;
-use crate::pg::spi::{Arg, Db, Row, Rows, Stmt};
+use crate::pg::spi::{Arg, Db, Rows, Stmt};
 use crate::pg::{session, xact};
 
 use super::execution;
@@ -61,27 +61,28 @@ macro_rules! claimable {
     };
 }
 
-/// Entries of one queue that no other claim holds. The lock is what keeps two claims from one entry; the
-/// execution behind it is locked next, without waiting.
-static RESERVE: Stmt<6> = Stmt::new(
-    c"SELECT r.rank, r.created_at, r.execution_id
-        FROM ff_engine.ready AS r
-       WHERE r.queue_id = $1 AND (r.rank, r.created_at, r.execution_id) >= ($2, $3, $4) AND ($5 OR NOT r.reclaim)
-       ORDER BY r.rank, r.created_at, r.execution_id LIMIT $6 FOR UPDATE SKIP LOCKED",
-    [INT4OID, INT2OID, TIMESTAMPTZOID, UUIDOID, BOOLOID, INT8OID],
-);
-
-static TAKE_ONE: Stmt<5> = Stmt::new(
+static TAKE: Stmt<9> = Stmt::new(
     sql!(
         "SELECT ",
         candidate!(),
-        " FROM ff_engine.execution AS e \
-           LEFT JOIN ff_engine.execution_input AS i ON i.execution_id = e.execution_id \
-          WHERE e.execution_id = $1 AND ",
-        claimable!("$2", "$3", "$4", "$5"),
-        " FOR UPDATE OF e SKIP LOCKED"
+        ", r.rank, r.created_at FROM ff_engine.ready AS r \
+           JOIN ff_engine.execution AS e ON e.execution_id = r.execution_id \
+           LEFT JOIN ff_engine.execution_input AS i ON i.execution_id = r.execution_id \
+          WHERE r.queue_id = $1 AND (r.rank, r.created_at, r.execution_id) >= ($2, $3, $4) AND ",
+        claimable!("$5", "$6", "$7", "$8"),
+        " ORDER BY r.rank, r.created_at, r.execution_id LIMIT $9 FOR UPDATE OF e SKIP LOCKED"
     ),
-    [UUIDOID, BOOLOID, TIMESTAMPTZOID, INT2OID, INT2OID],
+    [
+        INT4OID,
+        INT2OID,
+        TIMESTAMPTZOID,
+        UUIDOID,
+        BOOLOID,
+        TIMESTAMPTZOID,
+        INT2OID,
+        INT2OID,
+        INT8OID,
+    ],
 );
 
 /// The heads of several queues merged in claim order, after a position, without locks.
@@ -206,35 +207,28 @@ fn decode(rows: &Rows) -> Vec<Candidate> {
         .collect()
 }
 
-/// Locks entries of one queue from a position on, in claim order, leaving out what others hold.
-pub fn reserve(db: &Db, queue: i32, from: Position, w: Wanted) -> Vec<Position> {
+/// Locks candidates of one queue from a position on, in claim order, leaving out what others hold; with the place at
+/// which the first one stood in the queue, wherever its priority has moved it since.
+pub fn take(db: &Db, queue: i32, from: Position, w: Wanted) -> (Vec<Candidate>, Option<Position>) {
     let args = [
         queue.into(),
         from.rank.into(),
         from.created_at.0.into(),
         from.id.into(),
         w.reclaim.into(),
-        w.limit.into(),
-    ];
-    let rows = RESERVE.run(db, args);
-    let position = |r: Row| Position {
-        rank: r.get(1),
-        created_at: Instant(r.get(2)),
-        id: r.get(3),
-    };
-    rows.iter().map(position).collect()
-}
-
-/// Locks the named execution if it is still claimable and free.
-pub fn take_one(db: &Db, id: Uuid, w: Wanted) -> Vec<Candidate> {
-    let args = [
-        id.into(),
-        w.reclaim.into(),
         w.now.0.into(),
         w.low.into(),
         w.high.into(),
+        w.limit.into(),
     ];
-    decode(&TAKE_ONE.run(db, args))
+    let rows = TAKE.run(db, args);
+    let taken = decode(&rows);
+    let first = rows.first().zip(taken.first()).map(|(r, c)| Position {
+        rank: r.get(6),
+        created_at: Instant(r.get(7)),
+        id: c.execution.place.id,
+    });
+    (taken, first)
 }
 
 /// Positions of the first candidates of several queues after `after`, in claim order.

@@ -23,6 +23,7 @@ pub fn cancel(db: &Db, handle: &Handle, reason: &str) -> Result<Completed> {
             id,
             completed_at: r.ended_at,
             replayed: true,
+            claim: None,
         }),
         Passage::Live(e, now) => {
             let change = transition::cancel(*e, reason, "lease_holder", now);
@@ -31,6 +32,7 @@ pub fn cancel(db: &Db, handle: &Handle, reason: &str) -> Result<Completed> {
                 id,
                 completed_at: Some(now),
                 replayed: false,
+                claim: None,
             })
         }
     }

@@ -28,6 +28,8 @@ pub struct Completed {
     pub completed_at: Option<Instant>,
     /// It had been completed by this lease before.
     pub replayed: bool,
+    /// Lane, claimer and lease length of the claim it came from, if the row still tells.
+    pub claim: Option<(i32, i32, i32)>,
 }
 
 /// A handle with the result to store.
@@ -66,9 +68,12 @@ pub fn complete(db: &Db, items: &[Item], encoding: Option<&str>) -> Vec<Result<C
                     id,
                     completed_at: r.ended_at,
                     replayed: true,
+                    claim: None,
                 }),
                 Passage::Live(e, now) => {
                     let result = item.result.map(<[u8]>::to_vec);
+                    let claim = e.lease.claimer.zip(e.lease.ttl_ms);
+                    let claim = claim.map(|(claimer, ttl)| (e.place.lane, claimer, ttl));
                     let change = transition::complete(*e, result, encoding.map(str::to_owned), now);
                     locked.insert(id, change.after.clone());
                     changes.push(change);
@@ -76,6 +81,7 @@ pub fn complete(db: &Db, items: &[Item], encoding: Option<&str>) -> Vec<Result<C
                         id,
                         completed_at: Some(now),
                         replayed: false,
+                        claim,
                     })
                 }
             }
@@ -103,24 +109,32 @@ pub struct Holder {
     pub ttl_ms: i32,
 }
 
-/// The claims that handles came from; handles that name nothing are left to the fence.
-pub fn holders(db: &Db, handles: &[Option<String>]) -> Vec<Holder> {
-    let handles: Vec<Handle> = handles
-        .iter()
-        .flatten()
-        .filter_map(|text| Handle::decode(text).ok())
-        .collect();
-    let leases: Vec<(Uuid, Uuid)> = handles
-        .iter()
-        .map(|h| (h.execution_id, h.lease_id))
-        .collect();
-    store::claimer::of_leases(db, &leases)
-        .into_iter()
-        .map(|(lane, claimer, ttl_ms)| Holder {
-            lane,
-            claimer,
+/// The claims that completed executions came from, by their handles.
+pub fn holders(db: &Db, handles: &[Option<String>], completed: &[Completed]) -> Vec<Holder> {
+    let known = |c: &Completed| {
+        let (lane, claimer, ttl_ms) = c.claim?;
+        Some(Holder {
+            lane: store::lane::name(db, lane)?,
+            claimer: store::claimer::read(db, claimer)?,
             ttl_ms,
         })
+    };
+    let holders: Vec<Holder> = completed.iter().filter_map(known).collect();
+    if holders.len() == completed.len() {
+        return holders;
+    }
+    // A repeated call names leases that later ones have followed.
+    let decoded = handles.iter().flatten();
+    let decoded = decoded.filter_map(|text| Handle::decode(text).ok());
+    let leases: Vec<(Uuid, Uuid)> = decoded.map(|h| (h.execution_id, h.lease_id)).collect();
+    let holder = |(lane, claimer, ttl_ms)| Holder {
+        lane,
+        claimer,
+        ttl_ms,
+    };
+    store::claimer::of_leases(db, &leases)
+        .into_iter()
+        .map(holder)
         .collect()
 }
 

@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::guc;
 use crate::model::capability::{self, Side};
-use crate::model::due::{Position, Ready};
+use crate::model::due::Position;
 use crate::model::time::Instant;
 use crate::model::transition::{self, ClaimTerms};
 use crate::model::words::Lifecycle;
@@ -100,7 +100,7 @@ pub fn look(db: &Db, claim: &Claim) -> Result<Look> {
 
 /// Takes ready work until the limit is reached or nothing is left.
 fn take(db: &Db, claim: &Claim, queues: &[(i32, String)], look: &mut Look) -> Result<()> {
-    let mut after = None;
+    let mut after = HEAD;
     loop {
         let wanted = Wanted {
             reclaim: claim.reclaim,
@@ -114,22 +114,18 @@ fn take(db: &Db, claim: &Claim, queues: &[(i32, String)], look: &mut Look) -> Re
         }
         let (candidates, more) = match queues {
             [] => return Ok(()),
-            [(queue, _)] if whole(claim) => {
-                let reserved = reserve(db, *queue, after, wanted);
-                let Some(last) = reserved.last() else {
-                    return Ok(());
-                };
-                after = Some(*last);
-                let more = reserved.len() as i64 == wanted.limit;
-                (take_reserved(db, *queue, &reserved, wanted), more)
+            [(queue, _)] => {
+                let candidates = take_from(db, claim, *queue, wanted);
+                let more = candidates.len() as i64 == wanted.limit;
+                (candidates, more)
             }
             queues => {
                 let ids: Vec<i32> = queues.iter().map(|(id, _)| *id).collect();
-                let heads = store::ready::heads(db, &ids, after.unwrap_or(HEAD), wanted);
+                let heads = store::ready::heads(db, &ids, after, wanted);
                 let Some(last) = heads.last() else {
                     return Ok(());
                 };
-                after = Some(*last);
+                after = *last;
                 let ids = heads.iter().map(|h| h.id);
                 (store::ready::take_these(db, ids, wanted), true)
             }
@@ -141,16 +137,8 @@ fn take(db: &Db, claim: &Claim, queues: &[(i32, String)], look: &mut Look) -> Re
     }
 }
 
-/// Whether a claim wants any partition, so that what it reserves it can take.
-fn whole(claim: &Claim) -> bool {
-    claim.partitions == (0, 255)
-}
-
-/// Locks entries of one queue: from its low-water mark on, or behind those that this claim has had.
-fn reserve(db: &Db, queue: i32, after: Option<Position>, wanted: Wanted) -> Vec<Position> {
-    if let Some(last) = after {
-        return store::ready::reserve(db, queue, last.next(), wanted);
-    }
+/// Takes from one queue, from its low-water mark on.
+fn take_from(db: &Db, claim: &Claim, queue: i32, wanted: Wanted) -> Vec<Candidate> {
     let shared = store::ready::shared(queue);
     let ticket = mark::start(shared);
     let (rank, created_at, id) = ticket.from;
@@ -159,33 +147,13 @@ fn reserve(db: &Db, queue: i32, after: Option<Position>, wanted: Wanted) -> Vec<
         created_at: Instant(created_at),
         id: uuid::Uuid::from_bytes(id),
     };
-    let reserved = store::ready::reserve(db, queue, from, wanted);
-    // Lost leases that the claim leaves out lie below the first entry it got, and an old snapshot misses some.
-    if wanted.reclaim && session::read_committed() {
-        mark::passed(shared, ticket, reserved.first().map(store::ready::place));
+    let (candidates, first) = store::ready::take(db, queue, from, wanted);
+    // Entries that a filter skipped lie below the first one taken, and an old snapshot misses some.
+    let unfiltered = claim.reclaim && claim.partitions == (0, 255);
+    if unfiltered && session::read_committed() {
+        mark::passed(shared, ticket, first.as_ref().map(store::ready::place));
     }
-    reserved
-}
-
-/// Locks the executions of reserved entries. One that somebody else holds, or whose deadline has passed, keeps its
-/// entry, and other claims look at it again when this transaction ends.
-fn take_reserved(db: &Db, queue: i32, reserved: &[Position], wanted: Wanted) -> Vec<Candidate> {
-    let mut taken = match reserved {
-        [one] => store::ready::take_one(db, one.id, wanted),
-        many => store::ready::take_these(db, many.iter().map(|p| p.id), wanted),
-    };
-    for position in reserved {
-        if !taken.iter().any(|c| c.execution.place.id == position.id) {
-            let entry = Ready {
-                queue,
-                position: *position,
-                reclaim: false,
-            };
-            store::ready::hold(&entry);
-        }
-    }
-    taken.sort_by_key(|c| reserved.iter().position(|p| p.id == c.execution.place.id));
-    taken
+    candidates
 }
 
 /// Gives every candidate a lease, or its end if its reclaims are used up.

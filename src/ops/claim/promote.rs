@@ -9,7 +9,8 @@ use crate::store;
 use super::super::execution::duty;
 use super::super::{clock, save};
 
-/// Promotes elapsed delays, marks elapsed leases and drops lapsed grants of a lane; whether anything was changed.
+/// Promotes elapsed delays, marks elapsed leases and drops lapsed grants of a lane; whether anything was changed, so that the call
+/// must return and let its locks go.
 ///
 /// Timers that stand for nothing any more are moved on the way, so that the next claim does not meet them again.
 /// What is due for a reconciler's duty alone stays where it is.
@@ -19,10 +20,11 @@ use super::super::{clock, save};
 pub fn due(db: &Db, lane: i32) -> Result<bool> {
     let limit = i64::from(guc::INLINE_PROMOTE_LIMIT.value.get());
     let mut after = duty::FIRST;
+    let mut moved = false;
     loop {
         let timers = store::timer::due_in_lane(db, lane, clock::now(), after, limit);
         let Some(last) = timers.last() else {
-            return Ok(false);
+            return Ok(moved);
         };
         after = (last.due_at, last.id);
         let ids: Vec<_> = timers.iter().map(|t| t.id).collect();
@@ -41,7 +43,7 @@ pub fn due(db: &Db, lane: i32) -> Result<bool> {
             .collect();
         let changes = duty::promote(db, wanted, now)?;
         save::apply(db, &changes, now);
-        duty::rearm(
+        moved |= duty::rearm(
             db,
             &timers,
             idle.iter().chain(changes.iter().map(|c| &c.after)),

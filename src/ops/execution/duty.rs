@@ -96,8 +96,12 @@ pub fn policies(db: &Db, executions: &[Execution]) -> Result<BTreeMap<Uuid, Poli
         .collect()
 }
 
-/// Moves timers of executions that have been looked at to where each is due next.
-pub fn rearm<'e>(db: &Db, timers: &[Timer], executions: impl Iterator<Item = &'e Execution>) {
+/// Moves timers of executions that have been looked at to where each is due next; whether there were any.
+pub fn rearm<'e>(
+    db: &Db,
+    timers: &[Timer],
+    executions: impl Iterator<Item = &'e Execution>,
+) -> bool {
     let mut settled = BTreeSet::new();
     let mut next = Vec::new();
     for e in executions {
@@ -111,4 +115,5 @@ pub fn rearm<'e>(db: &Db, timers: &[Timer], executions: impl Iterator<Item = &'e
         .collect();
     store::timer::delete(db, &spent);
     store::timer::insert(db, &next);
+    !spent.is_empty()
 }
