@@ -1,8 +1,9 @@
 //! Random interleavings of sessions around one mark: nothing that is ready stays below it.
 //!
 //! Every session is a sequence of moments, as the server runs them, and any other session may come between two
-//! of them. A claim reads the mark, takes a snapshot, reserves one entry after the other, raises the mark, tries
-//! the executions behind the entries, and ends. An end becomes visible first, and calls back afterwards; that of
+//! of them. A claim reads the mark, takes a snapshot, meets one entry after the other, raises the mark, tries
+//! the executions behind the entries one by one (in the server both happen in one statement, which is one of these
+//! interleavings), and ends. An end becomes visible first, and calls back afterwards; that of
 //! a prepared transaction never does, and its entries may stay below the mark until the next look.
 
 use std::collections::{BTreeMap, BTreeSet};
