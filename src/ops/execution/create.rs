@@ -305,6 +305,8 @@ fn insert(db: &Db, checked: &[Checked], answers: &mut [Option<Created>]) {
             .or_insert_with(|| store::queue::intern(db, c.lane.id, c.namespace, required));
         new.push((i, c, execution(c, queue, now)));
     }
+    // In the order of their ids, so that the pages of the key fill up one after the other.
+    new.sort_by_key(|(_, c, _)| c.id);
     let row = |(_, c, e): &(usize, &Checked, Execution)| {
         (
             e.clone(),

@@ -213,6 +213,9 @@ impl Worker {
                 match e.code().map(|code| code.code().to_string()).as_deref() {
                     // A lost lease is the lot of a slow worker; a killed session that of a busy one.
                     Some("FF401" | "FF402" | "FF210" | "25P02") => {}
+                    // Transactions of several steps may meet on their executions in opposite orders; the server
+                    // then undoes one of them, which may be tried again.
+                    Some("40P01") => {}
                     Some("57P01" | "57P02" | "57P03") | None => self.client = None,
                     Some(_) => panic!("{sql}: {e:?}"),
                 }
