@@ -79,3 +79,14 @@ fn sixteen_sessions_that_die_at_random_lose_nothing_and_do_nothing_twice() {
     assert_eq!(unfinished, 0, "nothing is stranded");
     audit::check(&mut w, &journal);
 }
+
+/// The engine's own lock order is one; only callers with several steps can cross each other.
+#[test]
+fn sessions_that_do_one_thing_at_a_time_never_deadlock() {
+    let _machine = busy();
+    let mut w = World::on_wall_clock(Cluster::home());
+    let crew = Crew::start(&w.door(), 16, Habits::steady());
+    std::thread::sleep(torture_time() / 4);
+    let journal = crew.finish();
+    audit::check(&mut w, &journal);
+}

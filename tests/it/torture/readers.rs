@@ -36,6 +36,7 @@ fn v_34_every_reader_gets_every_committed_event_exactly_once() {
     // 2000 operations each when there is time: FF_TORTURE_SECONDS=400.
     let operations = torture_time().as_secs() as usize * 5;
     let habits = Habits {
+        steps: 3,
         dies: false,
         rolls_back: 33,
         dawdles: true,

@@ -16,6 +16,8 @@ use crate::support::world::Door;
 /// What a worker is up to.
 #[derive(Clone, Copy)]
 pub struct Habits {
+    /// At most so many operations in one transaction.
+    pub steps: u32,
     /// Leaves in the middle of transactions without a word.
     pub dies: bool,
     /// Of a hundred explicit transactions, how many are rolled back.
@@ -29,6 +31,7 @@ pub struct Habits {
 impl Habits {
     pub fn reckless() -> Self {
         Self {
+            steps: 3,
             dies: true,
             rolls_back: 10,
             dawdles: false,
@@ -38,6 +41,7 @@ impl Habits {
 
     pub fn steady() -> Self {
         Self {
+            steps: 1,
             dies: false,
             rolls_back: 0,
             dawdles: false,
@@ -134,7 +138,7 @@ impl Worker {
     /// One operation, or several in one transaction, committed, rolled back or abandoned.
     fn one_transaction(&mut self) {
         let chance = self.random.random_range(0..100);
-        if chance < 70 {
+        if chance < 70 || self.habits.steps == 1 {
             let entries = self.operation();
             self.enter(entries);
             return;
@@ -143,7 +147,7 @@ impl Worker {
             return;
         }
         let mut entries = Vec::new();
-        for _ in 0..self.random.random_range(1..4) {
+        for _ in 0..self.random.random_range(1..=self.habits.steps) {
             match self.operation() {
                 Some(more) => entries.extend(more),
                 None => {
@@ -215,7 +219,7 @@ impl Worker {
                     Some("FF401" | "FF402" | "FF210" | "25P02") => {}
                     // Transactions of several steps may meet on their executions in opposite orders; the server
                     // then undoes one of them, which may be tried again.
-                    Some("40P01") => {}
+                    Some("40P01") if self.habits.steps > 1 => {}
                     Some("57P01" | "57P02" | "57P03") | None => self.client = None,
                     Some(_) => panic!("{sql}: {e:?}"),
                 }
