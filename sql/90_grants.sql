@@ -70,6 +70,11 @@ BEGIN
                 ('ff_complete_many', 'Completes a batch of executions, all or none unless on_error is report.'),
                 ('ff_fail', 'Ends an attempt as failed. Outcomes: retry_scheduled, terminal_failed.'),
                 ('ff_cancel', 'Cancels the execution that the caller holds.'),
+                ('ff_complete_execution', 'Completes an execution by lease, epoch and attempt, or by operator_override.'),
+                ('ff_fail_execution', 'Ends an attempt as failed by lease, epoch and attempt, or by operator_override. Outcomes as ff_fail.'),
+                ('ff_delay_execution', 'Gives a lease back until an instant, by lease, epoch and attempt, or by operator_override. Outcomes as ff_delay.'),
+                ('ff_wait_children_execution', 'Gives a lease back until the children have ended, by lease, epoch and attempt, or by operator_override.'),
+                ('ff_renew_lease', 'Extends a lease by its id, epoch and attempt; nobody can override it.'),
                 -- reading
                 ('ff_describe_execution', 'All facts of one execution but its payload, result and policy.'),
                 ('ff_read_execution_info', 'The state vector and the main facts of one execution.'),

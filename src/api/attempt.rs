@@ -5,10 +5,13 @@ use pgrx::datum::{Interval, Uuid};
 use pgrx::prelude::*;
 
 use crate::error::{Error, Result};
-use crate::ops::attempt::complete::{self, Item};
-use crate::ops::attempt::fail::{self, Report};
-use crate::ops::attempt::{cancel, pause, progress};
+use crate::model::fence::Caller;
+use crate::ops::attempt::complete::{self, Completed, Item};
+use crate::ops::attempt::fail::{self, Failed, Report};
+use crate::ops::attempt::pause::{self, Paused};
+use crate::ops::attempt::{cancel, progress};
 use crate::ops::lease::fenced;
+use crate::pg::spi::Db;
 use crate::pg::srf::TableIterator;
 
 use super::lease::within_batch;
@@ -28,6 +31,55 @@ pub fn batch(
         return Err(Error::invalid_input("results", "length_differs"));
     }
     Ok(handles)
+}
+
+/// The holder that a handle names.
+fn holder(db: &Db, handle: Option<String>) -> Result<Caller> {
+    Ok((&fenced::decode(db, &required(handle, "handle")?)?).into())
+}
+
+type Stamp = Option<TimestampWithTimeZone>;
+
+/// The row of a completion.
+pub fn completed(c: Completed) -> (&'static str, Uuid, &'static str, Stamp, bool) {
+    let at = c.completed_at.and_then(stamp);
+    ("completed", uuid_out(c.id), "completed", at, c.replayed)
+}
+
+/// The row of a failure.
+pub fn failed(
+    f: Failed,
+) -> (
+    &'static str,
+    Uuid,
+    &'static str,
+    Stamp,
+    Option<i32>,
+    i32,
+    bool,
+) {
+    let (id, until) = (uuid_out(f.id), f.delay_until.and_then(stamp));
+    let next = f.next_attempt_index;
+    (
+        f.outcome,
+        id,
+        f.public_state,
+        until,
+        next,
+        f.retry_count,
+        f.replayed,
+    )
+}
+
+/// The row of a delay.
+pub fn delayed(p: Paused) -> (String, &'static str, Stamp, bool) {
+    let until = p.delay_until.and_then(stamp);
+    (p.outcome, p.public_state, until, p.replayed)
+}
+
+/// The row of a wait for children.
+pub fn waiting(p: Paused) -> (String, &'static str, i32, bool) {
+    (p.outcome, p.public_state, p.open_dependencies, p.replayed)
 }
 
 /// Sets percent and message of the running attempt.
@@ -63,14 +115,9 @@ fn ff_delay(
     let p = entry(|db| {
         let handle = required(handle, "handle")?;
         let until = required(instant(delay_until), "delay_until")?;
-        pause::delay(db, &fenced::decode(db, &handle)?, until)
+        pause::delay(db, &holder(db, Some(handle))?, until)
     });
-    TableIterator::once((
-        p.outcome,
-        p.public_state,
-        p.delay_until.and_then(stamp),
-        p.replayed,
-    ))
+    TableIterator::once(delayed(p))
 }
 
 /// Gives the lease back until the execution's children have ended.
@@ -88,9 +135,8 @@ fn ff_wait_children(
         name!(replayed, bool),
     ),
 > {
-    let p =
-        entry(|db| pause::wait_children(db, &fenced::decode(db, &required(handle, "handle")?)?));
-    TableIterator::once((p.outcome, p.public_state, p.open_dependencies, p.replayed))
+    let p = entry(|db| pause::wait_children(db, &holder(db, handle)?));
+    TableIterator::once(waiting(p))
 }
 
 /// Ends the execution with success.
@@ -112,23 +158,10 @@ fn ff_complete(
     ),
 > {
     let c = entry(|db| {
-        let handle = required(handle, "handle")?;
-        let item = Item {
-            handle: Some(&handle),
-            result,
-        };
-        let mut answers = complete::complete(db, &[item], result_encoding.as_deref());
-        answers
-            .pop()
-            .unwrap_or_else(|| Err(Error::invalid_input("handle", "null")))
+        let encoding = result_encoding.as_deref();
+        complete::one(db, holder(db, handle)?, result, encoding)
     });
-    TableIterator::once((
-        "completed",
-        uuid_out(c.id),
-        "completed",
-        c.completed_at.and_then(stamp),
-        c.replayed,
-    ))
+    TableIterator::once(completed(c))
 }
 
 /// Ends many executions with success: all or none, or each as it goes.
@@ -237,17 +270,9 @@ fn ff_fail(
             detail,
             retry_after: micros(retry_after, "retry_after")?,
         };
-        fail::fail(db, &fenced::decode(db, &handle)?, &report)
+        fail::fail(db, &holder(db, Some(handle))?, &report)
     });
-    TableIterator::once((
-        f.outcome,
-        uuid_out(f.id),
-        f.public_state,
-        f.delay_until.and_then(stamp),
-        f.next_attempt_index,
-        f.retry_count,
-        f.replayed,
-    ))
+    TableIterator::once(failed(f))
 }
 
 /// Cancels the execution by the worker that holds it.
@@ -270,7 +295,7 @@ fn ff_cancel(
     let c = entry(|db| {
         let handle = required(handle, "handle")?;
         let reason = required(reason, "reason")?;
-        cancel::cancel(db, &fenced::decode(db, &handle)?, &reason)
+        cancel::cancel(db, &holder(db, Some(handle))?, &reason)
     });
     TableIterator::once((
         "cancelled",

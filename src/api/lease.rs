@@ -13,10 +13,22 @@ use crate::pg::srf::TableIterator;
 
 use super::{entry, positive_ms, required, stamp, uuid_out};
 
-fn ttl(value: Option<Interval>) -> Result<Option<i32>> {
+pub fn ttl(value: Option<Interval>) -> Result<Option<i32>> {
     positive_ms(value, "lease_ttl")?
         .map(|ms| lease_ttl(Some(ms)))
         .transpose()
+}
+
+type Row = (
+    Option<TimestampWithTimeZone>,
+    i64,
+    Option<TimestampWithTimeZone>,
+);
+
+/// The row of a renewal.
+pub fn row(r: Renewed) -> Row {
+    let before = renew_before(r.expires_at, r.ttl_ms);
+    (stamp(r.expires_at), r.epoch, stamp(before))
 }
 
 /// Extends the lease of a handle from now on.
@@ -41,17 +53,7 @@ fn ff_renew(
             .pop()
             .unwrap_or_else(|| Err(Error::invalid_input("handle", "null")))
     });
-    let Renewed {
-        expires_at,
-        epoch,
-        ttl_ms,
-        ..
-    } = renewed;
-    TableIterator::once((
-        stamp(expires_at),
-        epoch,
-        stamp(renew_before(expires_at, ttl_ms)),
-    ))
+    TableIterator::once(row(renewed))
 }
 
 /// Extends all leases of a worker; one that does not hold is reported, not raised.

@@ -26,6 +26,7 @@ pub mod lease;
 pub mod operator;
 pub mod reconcile;
 pub mod server;
+pub mod service;
 pub mod wait;
 pub mod words;
 

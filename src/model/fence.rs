@@ -34,6 +34,110 @@ impl From<&Handle> for Fence {
     }
 }
 
+/// Lease, epoch and attempt as a service presents them: all or none.
+pub type Triple = (Option<Uuid>, Option<i64>, Option<Uuid>);
+
+/// The fence of a triple, none if none of it is given.
+///
+/// # Errors
+/// `partial_fence_triple`.
+pub fn whole(triple: Triple, attempt_index: Option<i32>) -> Result<Option<Fence>> {
+    match triple {
+        (Some(lease_id), Some(lease_epoch), Some(attempt_id)) => Ok(Some(Fence {
+            lease_id,
+            lease_epoch,
+            attempt_id,
+            attempt_index,
+        })),
+        (None, None, None) => Ok(None),
+        _ => Err(Error::new(Kind::PartialFenceTriple)),
+    }
+}
+
+/// `fence_required`.
+pub fn missing() -> Error {
+    Error::new(Kind::FenceRequired)
+}
+
+/// The source that acts on whatever lease is the latest.
+pub const OVERRIDE: &str = "operator_override";
+
+/// A change source of §10.3, or a custom word of its shape.
+///
+/// # Errors
+/// `invalid_input`, rule `unknown_word`.
+pub fn check_source(word: &str) -> Result<()> {
+    let mut bytes = word.bytes();
+    let shaped = word.len() <= 64
+        && bytes.next().is_some_and(|c| c.is_ascii_lowercase())
+        && bytes.all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_');
+    if shaped {
+        Ok(())
+    } else {
+        Err(Error::invalid_input("source", "unknown_word"))
+    }
+}
+
+/// Who acts on an execution, and by what right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The execution.
+    pub id: Uuid,
+    /// The lease it names; none if it overrides.
+    fence: Option<Fence>,
+    /// Number of the attempt, where one who overrides gives it.
+    attempt_index: Option<i32>,
+}
+
+impl From<&Handle> for Caller {
+    fn from(h: &Handle) -> Caller {
+        Caller::holder(h.execution_id, h.into())
+    }
+}
+
+impl Caller {
+    /// One who presents a fence.
+    pub fn holder(id: Uuid, fence: Fence) -> Caller {
+        Caller {
+            id,
+            fence: Some(fence),
+            attempt_index: None,
+        }
+    }
+
+    /// A service (§10.15): with a whole triple, or with a source that overrides.
+    ///
+    /// # Errors
+    /// `partial_fence_triple`, `fence_required`, `invalid_input`.
+    pub fn service(
+        id: Uuid,
+        triple: Triple,
+        attempt_index: Option<i32>,
+        source: Option<&str>,
+    ) -> Result<Caller> {
+        source.map(check_source).transpose()?;
+        match whole(triple, attempt_index)? {
+            None if source != Some(OVERRIDE) => Err(missing()),
+            fence => Ok(Caller {
+                id,
+                fence,
+                attempt_index,
+            }),
+        }
+    }
+
+    /// The fence to check the locked execution against: one who overrides stands in for the latest lease, so that
+    /// a lease that is lost or over still refuses.
+    pub fn fence(&self, e: &Execution) -> Fence {
+        self.fence.unwrap_or_else(|| Fence {
+            lease_id: e.lease.id.unwrap_or_default(),
+            lease_epoch: e.lease.epoch,
+            attempt_id: e.attempt.as_ref().map(|a| a.id).unwrap_or_default(),
+            attempt_index: self.attempt_index,
+        })
+    }
+}
+
 /// The recorded result, if this lease has already done this operation (step 4).
 pub fn replayed<'a>(e: &'a Execution, fence: &Fence, op: EndOp) -> Option<&'a End> {
     e.attempt
@@ -104,4 +208,58 @@ pub fn not_active(e: &Execution) -> Error {
 /// `execution_not_found`.
 pub fn not_found(id: Uuid) -> Error {
     Error::new(Kind::ExecutionNotFound).with("execution_id", id.to_string())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    const ID: Uuid = Uuid::from_u128(1);
+    const WHOLE: Triple = (Some(Uuid::from_u128(2)), Some(3), Some(Uuid::from_u128(4)));
+
+    fn kind<T>(result: Result<T>) -> Option<Kind> {
+        result.err().map(|e| e.kind())
+    }
+
+    #[test]
+    fn a_service_names_its_lease_wholly_or_says_that_it_overrides() {
+        let service = |triple, source| Caller::service(ID, triple, None, source);
+        let none = (None, None, None);
+        assert_eq!(kind(service(none, None)), Some(Kind::FenceRequired));
+        assert_eq!(
+            kind(service(none, Some("lease_holder"))),
+            Some(Kind::FenceRequired)
+        );
+        assert_eq!(kind(service(none, Some(OVERRIDE))), None);
+        let parts = [true, false];
+        for (lease, epoch) in parts.into_iter().flat_map(|l| parts.map(|e| (l, e))) {
+            let triple = (
+                WHOLE.0.filter(|_| lease),
+                WHOLE.1.filter(|_| epoch),
+                WHOLE.2.filter(|_| !(lease && epoch)),
+            );
+            let expected = (lease || epoch || triple.2.is_some()) && triple != WHOLE;
+            let found = kind(service(triple, Some(OVERRIDE)));
+            assert_eq!(
+                found == Some(Kind::PartialFenceTriple),
+                expected,
+                "{triple:?}"
+            );
+        }
+        for source in [None, Some("lease_holder"), Some(OVERRIDE)] {
+            let caller = service(WHOLE, source).unwrap();
+            assert_eq!(caller.fence.map(|f| f.lease_epoch), Some(3));
+        }
+    }
+
+    #[test]
+    fn a_source_is_a_lower_case_word() {
+        for word in ["operator_override", "budget", "a", "x9_y"] {
+            assert_eq!(kind(check_source(word)), None, "{word}");
+        }
+        for word in ["", "A", "9a", "_a", "a-b", "a b", "ä", &"x".repeat(65)] {
+            assert_eq!(kind(check_source(word)), Some(Kind::InvalidInput), "{word}");
+        }
+    }
 }

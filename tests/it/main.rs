@@ -33,6 +33,7 @@ mod reads;
 mod reconcilers;
 mod replay;
 mod retry;
+mod service;
 mod several_lanes;
 mod single_facts;
 mod state_vector;

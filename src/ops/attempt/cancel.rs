@@ -1,7 +1,7 @@
 //! Cancels by the worker that holds the lease (§10.14.6): T15.
 
 use crate::error::Result;
-use crate::model::handle::Handle;
+use crate::model::fence::Caller;
 use crate::model::text;
 use crate::model::transition;
 use crate::model::words::EndOp;
@@ -11,14 +11,14 @@ use super::super::lease::fenced::{self, Passage};
 use super::super::save;
 use super::complete::Completed;
 
-/// Cancels the execution of a handle.
+/// Cancels the execution that a caller holds.
 ///
 /// # Errors
 /// Those of the fence; `invalid_input` for a malformed reason.
-pub fn cancel(db: &Db, handle: &Handle, reason: &str) -> Result<Completed> {
+pub fn cancel(db: &Db, caller: &Caller, reason: &str) -> Result<Completed> {
     text::reason("reason", reason, text::MAX_REASON_BYTES)?;
-    let id = handle.execution_id;
-    match fenced::pass(db, handle, EndOp::Cancel)? {
+    let id = caller.id;
+    match fenced::pass(db, caller, EndOp::Cancel)? {
         Passage::Replay(r) => Ok(Completed {
             id,
             completed_at: r.ended_at,

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::error::{Error, Result};
 use crate::model::execution::Execution;
-use crate::model::fence;
+use crate::model::fence::{self, Caller};
 use crate::model::handle::Handle;
 use crate::model::time::Instant;
 use crate::model::transition::{self, Change};
@@ -43,8 +43,35 @@ pub struct Item<'a> {
 /// Completes every execution whose lease holds; each item gets its own answer, in order. A caller that wants all
 /// or nothing raises the first error, which undoes the rest.
 pub fn complete(db: &Db, items: &[Item], encoding: Option<&str>) -> Vec<Result<Completed>> {
-    let decoded: Vec<Result<Handle>> = items.iter().map(|item| decode(db, item)).collect();
-    let mut ids: Vec<Uuid> = decoded.iter().flatten().map(|h| h.execution_id).collect();
+    let callers = items.iter().map(|item| decode(db, item)).collect();
+    let results: Vec<_> = items.iter().map(|item| item.result).collect();
+    finish(db, callers, &results, encoding)
+}
+
+/// Completes the execution of one caller.
+///
+/// # Errors
+/// Those of the fence; `payload_too_large`.
+pub fn one(
+    db: &Db,
+    caller: Caller,
+    result: Option<&[u8]>,
+    encoding: Option<&str>,
+) -> Result<Completed> {
+    within_limit(result)?;
+    let mut answers = finish(db, vec![Ok(caller)], &[result], encoding);
+    answers
+        .pop()
+        .unwrap_or_else(|| Err(fence::not_found(caller.id)))
+}
+
+fn finish(
+    db: &Db,
+    callers: Vec<Result<Caller>>,
+    results: &[Option<&[u8]>],
+    encoding: Option<&str>,
+) -> Vec<Result<Completed>> {
+    let mut ids: Vec<Uuid> = callers.iter().flatten().map(|c| c.id).collect();
     ids.sort_unstable();
     ids.dedup();
     let mut locked: BTreeMap<Uuid, Execution> = store::execution::lock_all(db, &ids)
@@ -53,17 +80,18 @@ pub fn complete(db: &Db, items: &[Item], encoding: Option<&str>) -> Vec<Result<C
         .collect();
     let now = clock::now();
     let mut changes: Vec<Change> = Vec::new();
-    let answers = decoded
+    let answers = callers
         .into_iter()
-        .zip(items)
-        .map(|(handle, item)| {
-            let handle = handle?;
-            let id = handle.execution_id;
+        .zip(results)
+        .map(|(caller, result)| {
+            let caller = caller?;
+            let id = caller.id;
             let e = locked
                 .get(&id)
                 .cloned()
                 .ok_or_else(|| fence::not_found(id))?;
-            match fenced::judge(db, e, &(&handle).into(), EndOp::Complete, now)? {
+            let fence = caller.fence(&e);
+            match fenced::judge(db, e, &fence, EndOp::Complete, now)? {
                 Passage::Replay(r) => Ok(Completed {
                     id,
                     completed_at: r.ended_at,
@@ -71,7 +99,7 @@ pub fn complete(db: &Db, items: &[Item], encoding: Option<&str>) -> Vec<Result<C
                     claim: None,
                 }),
                 Passage::Live(e, now) => {
-                    let result = item.result.map(<[u8]>::to_vec);
+                    let result = result.map(<[u8]>::to_vec);
                     let claim = e.lease.claimer.zip(e.lease.ttl_ms);
                     let claim = claim.map(|(claimer, ttl)| (e.place.lane, claimer, ttl));
                     let change = transition::complete(*e, result, encoding.map(str::to_owned), now);
@@ -91,12 +119,12 @@ pub fn complete(db: &Db, items: &[Item], encoding: Option<&str>) -> Vec<Result<C
     answers
 }
 
-fn decode(db: &Db, item: &Item) -> Result<Handle> {
+fn decode(db: &Db, item: &Item) -> Result<Caller> {
     within_limit(item.result)?;
     let text = item
         .handle
         .ok_or_else(|| Error::invalid_input("handle", "null"))?;
-    fenced::decode(db, text)
+    Ok((&fenced::decode(db, text)?).into())
 }
 
 /// The claim a handle came from, as its row records it.

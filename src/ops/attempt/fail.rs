@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
-use crate::model::handle::Handle;
+use crate::model::fence::Caller;
 use crate::model::retry::{self, FailureClass};
 use crate::model::text;
 use crate::model::time::Instant;
@@ -48,19 +48,19 @@ pub struct Failed {
     pub replayed: bool,
 }
 
-/// Fails the attempt of a handle.
+/// Fails the attempt of a caller.
 ///
 /// # Errors
 /// Those of the fence; `invalid_input` for an unknown class or a negative `retry_after`.
-pub fn fail(db: &Db, handle: &Handle, report: &Report) -> Result<Failed> {
+pub fn fail(db: &Db, caller: &Caller, report: &Report) -> Result<Failed> {
     let class = FailureClass::parse(report.classification)?;
     if report.retry_after.is_some_and(|micros| micros < 0) {
         return Err(Error::invalid_input("retry_after", "negative"));
     }
     within_limit(report.detail)?;
     let category = text::cut(report.category.unwrap_or(class.word()));
-    match fenced::pass(db, handle, EndOp::Fail)? {
-        Passage::Replay(r) => Ok(replayed(handle.execution_id, r.end.values.as_ref())),
+    match fenced::pass(db, caller, EndOp::Fail)? {
+        Passage::Replay(r) => Ok(replayed(caller.id, r.end.values.as_ref())),
         Passage::Live(e, now) => {
             let policies = duty::policies(db, std::slice::from_ref(&*e))?;
             let policy = policies.get(&e.place.id).cloned().unwrap_or_default();

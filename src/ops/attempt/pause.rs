@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::error::{Error, Result};
-use crate::model::handle::Handle;
+use crate::model::fence::Caller;
 use crate::model::time::Instant;
 use crate::model::transition;
 use crate::model::words::EndOp;
@@ -31,11 +31,11 @@ pub struct Paused {
 ///
 /// # Errors
 /// Those of the fence; `invalid_input` for an infinite instant.
-pub fn delay(db: &Db, handle: &Handle, until: Instant) -> Result<Paused> {
+pub fn delay(db: &Db, caller: &Caller, until: Instant) -> Result<Paused> {
     if !until.is_finite() {
         return Err(Error::invalid_input("delay_until", "not_finite"));
     }
-    match fenced::pass(db, handle, EndOp::Delay)? {
+    match fenced::pass(db, caller, EndOp::Delay)? {
         Passage::Replay(r) => Ok(replayed(&r)),
         Passage::Live(e, now) => {
             let change = transition::delay(*e, until, now);
@@ -56,8 +56,8 @@ pub fn delay(db: &Db, handle: &Handle, until: Instant) -> Result<Paused> {
 ///
 /// # Errors
 /// Those of the fence.
-pub fn wait_children(db: &Db, handle: &Handle) -> Result<Paused> {
-    match fenced::pass(db, handle, EndOp::WaitChildren)? {
+pub fn wait_children(db: &Db, caller: &Caller) -> Result<Paused> {
+    match fenced::pass(db, caller, EndOp::WaitChildren)? {
         Passage::Replay(r) => Ok(replayed(&r)),
         Passage::Live(e, now) => {
             let change = transition::wait_children(*e, 0, now);

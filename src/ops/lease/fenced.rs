@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::model::execution::{End, Execution};
-use crate::model::fence::{self, Fence};
+use crate::model::fence::{self, Caller, Fence};
 use crate::model::handle::Handle;
 use crate::model::time::Instant;
 use crate::model::words::EndOp;
@@ -49,14 +49,15 @@ pub fn live(db: &Db, handle: &Handle) -> Result<(Execution, Instant)> {
     Ok((execution, now))
 }
 
-/// Locks the execution of a handle for an operation that can be repeated.
+/// Locks the execution of a caller for an operation that can be repeated.
 ///
 /// # Errors
 /// Those of the fence.
-pub fn pass(db: &Db, handle: &Handle, op: EndOp) -> Result<Passage> {
-    let execution = store::execution::lock(db, handle.execution_id);
-    let execution = execution.ok_or_else(|| fence::not_found(handle.execution_id))?;
-    judge(db, execution, &handle.into(), op, clock::now())
+pub fn pass(db: &Db, caller: &Caller, op: EndOp) -> Result<Passage> {
+    let execution = store::execution::lock(db, caller.id);
+    let execution = execution.ok_or_else(|| fence::not_found(caller.id))?;
+    let fence = caller.fence(&execution);
+    judge(db, execution, &fence, op, clock::now())
 }
 
 /// Steps 4 to 8 for a locked execution.

@@ -4,8 +4,7 @@ use crate::error::{Error, Result};
 use crate::guc;
 use crate::model::event::{Code, Event};
 use crate::model::execution::Execution;
-use crate::model::fence;
-use crate::model::handle::Handle;
+use crate::model::fence::{self, Caller};
 use crate::model::time::{Instant, MS};
 use crate::model::transition::Change;
 use crate::pg::spi::Db;
@@ -29,14 +28,29 @@ pub struct Renewed {
 
 /// Renews every lease that holds; each handle gets its own answer, in order.
 pub fn renew(db: &Db, handles: &[Option<String>], ttl_ms: Option<i32>) -> Vec<Result<Renewed>> {
-    let decoded: Vec<Result<Handle>> = handles
+    let callers = handles
         .iter()
         .map(|text| match text {
-            Some(text) => fenced::decode(db, text),
+            Some(text) => Ok((&fenced::decode(db, text)?).into()),
             None => Err(Error::invalid_input("handles", "null_element")),
         })
         .collect();
-    let mut ids: Vec<_> = decoded.iter().flatten().map(|h| h.execution_id).collect();
+    prolong(db, callers, ttl_ms)
+}
+
+/// Renews the lease of one caller.
+///
+/// # Errors
+/// Those of the fence.
+pub fn one(db: &Db, caller: Caller, ttl_ms: Option<i32>) -> Result<Renewed> {
+    let mut answers = prolong(db, vec![Ok(caller)], ttl_ms);
+    answers
+        .pop()
+        .unwrap_or_else(|| Err(fence::not_found(caller.id)))
+}
+
+fn prolong(db: &Db, callers: Vec<Result<Caller>>, ttl_ms: Option<i32>) -> Vec<Result<Renewed>> {
+    let mut ids: Vec<_> = callers.iter().flatten().map(|c| c.id).collect();
     ids.sort_unstable();
     ids.dedup();
     let mut locked: std::collections::BTreeMap<_, Execution> = store::execution::lock_all(db, &ids)
@@ -45,20 +59,17 @@ pub fn renew(db: &Db, handles: &[Option<String>], ttl_ms: Option<i32>) -> Vec<Re
         .collect();
     let now = clock::now();
     let mut changes: Vec<Change> = Vec::new();
-    let answers = decoded
+    let answers = callers
         .into_iter()
-        .map(|handle| {
-            let handle = handle?;
+        .map(|caller| {
+            let caller = caller?;
             let e = locked
-                .get(&handle.execution_id)
-                .ok_or_else(|| fence::not_found(handle.execution_id))?;
-            fence::check(e, &(&handle).into(), now)?;
+                .get(&caller.id)
+                .ok_or_else(|| fence::not_found(caller.id))?;
+            fence::check(e, &caller.fence(e), now)?;
             let change = extend(e.clone(), ttl_ms, now);
             let after = change.after.clone();
-            match changes
-                .iter_mut()
-                .find(|c| c.after.place.id == handle.execution_id)
-            {
+            match changes.iter_mut().find(|c| c.after.place.id == caller.id) {
                 Some(earlier) => {
                     earlier.after = change.after;
                     earlier.events.extend(change.events);
@@ -71,7 +82,7 @@ pub fn renew(db: &Db, handles: &[Option<String>], ttl_ms: Option<i32>) -> Vec<Re
                 epoch: after.lease.epoch,
                 ttl_ms: after.lease.ttl_ms.unwrap_or_default(),
             };
-            locked.insert(handle.execution_id, after);
+            locked.insert(caller.id, after);
             Ok(renewed)
         })
         .collect();

@@ -2,8 +2,8 @@
 
 use uuid::Uuid;
 
-use crate::error::{Error, Kind, Result};
-use crate::model::fence::{self, Fence};
+use crate::error::Result;
+use crate::model::fence::{self, OVERRIDE, Triple};
 use crate::model::text;
 use crate::model::transition;
 use crate::model::words::{Lifecycle, TerminalOutcome};
@@ -13,7 +13,7 @@ use crate::store;
 use super::super::{clock, save};
 
 /// Sources that may cancel whatever the lease says.
-const UNFENCED: [&str; 3] = ["operator_override", "flow_cascade", "system_timeout"];
+const UNFENCED: [&str; 3] = [OVERRIDE, "flow_cascade", "system_timeout"];
 
 /// Who cancels, and by what right.
 pub struct Request<'a> {
@@ -24,7 +24,7 @@ pub struct Request<'a> {
     /// Source word.
     pub source: &'a str,
     /// Lease, epoch and attempt of the run to cancel.
-    pub fence: (Option<Uuid>, Option<i64>, Option<Uuid>),
+    pub fence: Triple,
 }
 
 /// What became of it: the phase it was cancelled from, and whether it had been before.
@@ -41,9 +41,7 @@ pub struct Cancelled {
 /// `execution_not_found`; `execution_not_active` if it ended otherwise; fence errors for a source that needs one.
 pub fn cancel(db: &Db, r: &Request) -> Result<Cancelled> {
     text::reason("reason", r.reason, text::MAX_REASON_BYTES)?;
-    if !is_source(r.source) {
-        return Err(Error::invalid_input("source", "unknown_word"));
-    }
+    fence::check_source(r.source)?;
     let e = store::execution::lock(db, r.id).ok_or_else(|| fence::not_found(r.id))?;
     let now = clock::now();
     let from = e.vector.lifecycle.word();
@@ -58,7 +56,8 @@ pub fn cancel(db: &Db, r: &Request) -> Result<Cancelled> {
         };
     }
     if e.vector.lifecycle == Lifecycle::Active && !UNFENCED.contains(&r.source) {
-        fence::check(&e, &triple(r.fence)?, now)?;
+        let fence = fence::whole(r.fence, None)?.ok_or_else(fence::missing)?;
+        fence::check(&e, &fence, now)?;
     }
     let change = transition::cancel(e, r.reason, r.source, now);
     save::apply(db, &[change], now);
@@ -66,26 +65,4 @@ pub fn cancel(db: &Db, r: &Request) -> Result<Cancelled> {
         from,
         replayed: false,
     })
-}
-
-/// A whole fence from its three parts.
-fn triple(parts: (Option<Uuid>, Option<i64>, Option<Uuid>)) -> Result<Fence> {
-    match parts {
-        (Some(lease_id), Some(lease_epoch), Some(attempt_id)) => Ok(Fence {
-            lease_id,
-            lease_epoch,
-            attempt_id,
-            attempt_index: None,
-        }),
-        (None, None, None) => Err(Error::new(Kind::FenceRequired)),
-        _ => Err(Error::new(Kind::PartialFenceTriple)),
-    }
-}
-
-/// A change source of §10.3, or a custom word of its shape.
-fn is_source(word: &str) -> bool {
-    let mut bytes = word.bytes();
-    word.len() <= 64
-        && bytes.next().is_some_and(|c| c.is_ascii_lowercase())
-        && bytes.all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_')
 }
