@@ -66,6 +66,21 @@ BEGIN ATOMIC
                                        AND r.created_at = e.created_at AND r.reclaim = (e.lifecycle_phase = 'a')) IS NOT TRUE
                     ELSE r.execution_id IS NOT NULL END),
 
+    -- what waits for a worker that is not there is noted, once and in its place, and nothing else is
+    unrouted AS (
+        SELECT coalesce(e.execution_id, u.execution_id) AS execution_id, 'unrouted' AS invariant,
+               CASE WHEN e.execution_id IS NULL THEN 'a note without an execution that waits for a worker'
+                    WHEN u.execution_id IS NULL THEN 'an execution that waits for a worker is not noted'
+                    ELSE 'the note stands in another place than the execution, or more than once' END AS detail
+          FROM (SELECT x.execution_id, x.queue_id, x.priority, x.created_at, x.recheck_at
+                  FROM ff_engine.execution_row AS x
+                 WHERE x.lifecycle_phase = 'r' AND x.eligibility_state = 'r') AS e
+          FULL JOIN (SELECT y.execution_id, count(*) AS notes, min(y.queue_id) AS queue_id, min(y.rank) AS rank,
+                            min(y.created_at) AS created_at, min(y.recheck_at) AS recheck_at
+                       FROM ff_engine.unrouted AS y GROUP BY y.execution_id) AS u ON u.execution_id = e.execution_id
+         WHERE (u.notes = 1 AND u.queue_id = e.queue_id AND u.rank = 9000 - e.priority AND u.created_at = e.created_at
+                AND u.recheck_at IS NOT DISTINCT FROM e.recheck_at) IS NOT TRUE),
+
     -- what falls due has a timer no later than that; a terminal execution may still stand among the living
     timer AS (
         SELECT e.execution_id, 'timer' AS invariant, format('due at %s without a timer by then', e.due_at) AS detail
@@ -134,6 +149,7 @@ BEGIN ATOMIC
      CROSS JOIN LATERAL (
            SELECT execution_id, invariant, detail FROM local
            UNION ALL SELECT execution_id, invariant, detail FROM ready
+           UNION ALL SELECT execution_id, invariant, detail FROM unrouted
            UNION ALL SELECT execution_id, invariant, detail FROM timer
            UNION ALL SELECT execution_id, invariant, detail FROM attempts
            UNION ALL SELECT execution_id, invariant, detail FROM log

@@ -75,6 +75,13 @@ BEGIN
                 ('ff_delay_execution', 'Gives a lease back until an instant, by lease, epoch and attempt, or by operator_override. Outcomes as ff_delay.'),
                 ('ff_wait_children_execution', 'Gives a lease back until the children have ended, by lease, epoch and attempt, or by operator_override.'),
                 ('ff_renew_lease', 'Extends a lease by its id, epoch and attempt; nobody can override it.'),
+                -- workers
+                ('ff_register_worker', 'Registers a worker instance with its lanes and capabilities. Outcomes: registered, refreshed.'),
+                ('ff_heartbeat_worker', 'Keeps a registration alive. Outcomes: refreshed, not_registered.'),
+                ('ff_mark_worker_dead', 'Removes a registration and, if asked, takes the leases of the instance away. Outcomes: marked, not_registered.'),
+                ('ff_list_workers', 'Pages through the live registrations of workers.'),
+                ('ff_list_worker_events', 'Pages through what happened in the registry of workers.'),
+                ('ff_list_unroutable', 'Claimable executions that no live registered worker can run, with what is missing.'),
                 -- reading
                 ('ff_describe_execution', 'All facts of one execution but its payload, result and policy.'),
                 ('ff_read_execution_info', 'The state vector and the main facts of one execution.'),
@@ -109,6 +116,8 @@ BEGIN
                 ('ff_reconcile_delayed', 'Makes executions eligible whose delay has elapsed.'),
                 ('ff_reconcile_attempt_timeout', 'Ends attempts that have used up their time.'),
                 ('ff_reconcile_execution_deadline', 'Expires executions past their deadline.'),
+                ('ff_reconcile_unblock', 'Makes executions eligible that were waiting for a worker that is there now.'),
+                ('ff_reconcile_worker_ttl', 'Deletes registrations of workers that have lapsed.'),
                 ('ff_reconcile_idempotency', 'Deletes idempotency keys past their lifetime.'),
                 ('ff_reconcile_retention', 'Deletes ended executions past their retention.'),
                 ('ff_run_reconcilers', 'CALL it from pg_cron before 1.5: runs the reconcilers for most of a minute, in short transactions.'),
@@ -131,6 +140,7 @@ COMMENT ON VIEW @extschema@.ff_executions IS 'every execution with its state in 
 COMMENT ON VIEW @extschema@.ff_attempts IS 'every attempt of every execution, read only';
 COMMENT ON VIEW @extschema@.ff_leases IS 'the leases of active executions: live, past due, marked expired or revoked; read only';
 COMMENT ON VIEW @extschema@.ff_lanes IS 'the registered lanes, read only';
+COMMENT ON VIEW @extschema@.ff_workers IS 'the live registrations of workers, read only';
 
 COMMENT ON TABLE ff_engine.installation IS 'identity of this installation, carried by handles and cursors';
 COMMENT ON TABLE ff_engine.lane IS 'lanes by name';
@@ -142,6 +152,8 @@ COMMENT ON TABLE ff_engine.execution IS 'one row per execution: state vector, la
 COMMENT ON TABLE ff_engine.execution_input IS 'payload and policy as they were handed in';
 COMMENT ON TABLE ff_engine.attempt IS 'attempts that a later attempt has superseded';
 COMMENT ON TABLE ff_engine.ready IS 'what a claim may hand out now, in claim order';
+COMMENT ON TABLE ff_engine.unrouted IS 'executions that wait for a worker which is not there';
+COMMENT ON TABLE ff_engine.worker IS 'registrations of workers';
 COMMENT ON TABLE ff_engine.timer IS 'where the engine looks next, no later than anything falls due';
 COMMENT ON TABLE ff_engine.idempotency IS 'idempotency keys and the executions they created';
 COMMENT ON TABLE ff_engine.event IS 'the event log, append only';

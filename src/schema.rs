@@ -27,10 +27,11 @@ extension_sql_file!(
     ]
 );
 extension_sql_file!(
-    "../sql/18_event.sql",
-    name = "event",
+    "../sql/12_worker.sql",
+    name = "worker",
     requires = ["execution_row"]
 );
+extension_sql_file!("../sql/18_event.sql", name = "event", requires = ["worker"]);
 extension_sql_file!(
     "../sql/40_views.sql",
     name = "views",
@@ -72,9 +73,14 @@ extension_sql_file!(
     requires = ["reads"]
 );
 extension_sql_file!(
+    "../sql/52_workers.sql",
+    name = "worker_reads",
+    requires = ["event_reads"]
+);
+extension_sql_file!(
     "../sql/55_invariants.sql",
     name = "invariants",
-    requires = ["event_reads"]
+    requires = ["worker_reads"]
 );
 extension_sql_file!(
     "../sql/80_dump.sql",

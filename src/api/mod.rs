@@ -29,6 +29,7 @@ pub mod server;
 pub mod service;
 pub mod wait;
 pub mod words;
+pub mod worker;
 
 /// Runs an operation inside one SPI connection and raises its error after SPI has been left.
 pub fn entry<T>(work: impl FnOnce(&Db) -> Result<T>) -> T {

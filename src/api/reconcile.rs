@@ -74,6 +74,10 @@ reconcilers! {
     ff_reconcile_attempt_timeout = "attempt_timeout";
     /// Ends executions past their deadline.
     ff_reconcile_execution_deadline = "execution_deadline";
+    /// Makes executions eligible that a live worker can run now.
+    ff_reconcile_unblock = "unblock";
+    /// Deletes lapsed registrations of workers.
+    ff_reconcile_worker_ttl = "worker_ttl";
     /// Forgets idempotency keys past their lifetime.
     ff_reconcile_idempotency = "idempotency";
     /// Deletes terminal executions whose retention is over.

@@ -43,15 +43,38 @@ pub fn ready(e: &Execution) -> Option<Ready> {
         (Lifecycle::Active, Ownership::Expired | Ownership::Revoked, _) => true,
         _ => return None,
     };
-    let position = Position {
+    Some(Ready {
+        queue: e.place.queue,
+        position: position(e),
+        reclaim,
+    })
+}
+
+fn position(e: &Execution) -> Position {
+    Position {
         rank: MAX_PRIORITY - e.priority,
         created_at: e.place.created_at,
         id: e.place.id,
-    };
-    Some(Ready {
+    }
+}
+
+/// An execution that waits for a worker that is not there, where the engine looks for such ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unrouted {
+    /// The queue, and with it the requirement.
+    pub queue: i32,
+    /// Place in it.
+    pub position: Position,
+    /// Not to be looked at earlier.
+    pub recheck_at: Option<Instant>,
+}
+
+/// Where the engine would find the execution once a worker can run it, if it waits for one.
+pub fn unrouted(e: &Execution) -> Option<Unrouted> {
+    (e.vector.eligibility == Eligibility::Route).then(|| Unrouted {
         queue: e.place.queue,
-        position,
-        reclaim,
+        position: position(e),
+        recheck_at: e.recheck_at,
     })
 }
 

@@ -16,3 +16,4 @@ pub mod lane;
 pub mod lease;
 pub mod operator;
 pub mod save;
+pub mod worker;

@@ -51,6 +51,7 @@ pub fn apply(db: &Db, changes: &[Change], now: Instant) {
 pub fn settle(db: &Db, changes: &[Change], now: Instant) {
     let mut gone = Vec::new();
     let mut new = Vec::new();
+    let (mut routed, mut unrouted) = (Vec::new(), Vec::new());
     let mut timers = Vec::new();
     let mut events: Vec<(&Execution, &Event)> = Vec::new();
     for change in changes {
@@ -61,6 +62,12 @@ pub fn settle(db: &Db, changes: &[Change], now: Instant) {
             gone.extend(was);
             new.extend(is.map(|entry| (after.place.lane, entry)));
         }
+        let missed = change.before.as_ref().and_then(due::unrouted);
+        let misses = due::unrouted(after);
+        if missed != misses {
+            routed.extend(missed);
+            unrouted.extend(misses);
+        }
         let due_at = due::arm(change.before.as_ref(), after);
         timers.extend(due_at.map(|at| timer(after, at)));
         events.extend(change.events.iter().map(|event| (after, event)));
@@ -68,6 +75,8 @@ pub fn settle(db: &Db, changes: &[Change], now: Instant) {
     store::ready::delete(db, &gone);
     let entries: Vec<Ready> = new.iter().map(|(_, entry)| *entry).collect();
     store::ready::insert(db, &entries);
+    store::unrouted::delete(db, &routed);
+    store::unrouted::insert(db, &unrouted);
     store::timer::insert(db, &timers);
     store::event::append(db, now, &events);
     if changes.iter().any(|c| c.after.is_terminal()) {

@@ -10,9 +10,12 @@ use crate::model::time::Instant;
 use crate::pg::spi::Db;
 use crate::store;
 
+mod batch;
 mod due;
 mod idempotency;
 mod retention;
+mod unblock;
+mod worker_ttl;
 
 /// What a run is restricted to.
 #[derive(Clone, Debug)]
@@ -90,6 +93,18 @@ pub static ALL: &[Reconciler] = &[
     duty!("attempt_timeout", 2_000, AttemptTimeout),
     duty!("lease_expiry", 1_500, LeaseExpiry),
     duty!("delayed", 750, Delay),
+    Reconciler {
+        name: "unblock",
+        every_ms: 5_000,
+        timed: false,
+        run: unblock::run,
+    },
+    Reconciler {
+        name: "worker_ttl",
+        every_ms: 30_000,
+        timed: false,
+        run: worker_ttl::run,
+    },
     Reconciler {
         name: "idempotency",
         every_ms: 60_000,

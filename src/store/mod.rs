@@ -32,3 +32,5 @@ pub mod queue;
 pub mod ready;
 pub mod statement;
 pub mod timer;
+pub mod unrouted;
+pub mod worker;

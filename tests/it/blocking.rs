@@ -180,7 +180,7 @@ fn e_89_part_a_held_delay_goes_on_or_is_over_when_let_go() {
 }
 
 #[test]
-fn e_90_part_letting_go_says_when_there_is_nothing_to_let_go() {
+fn e_90_letting_go_says_when_there_is_nothing_to_let_go() {
     let mut w = World::new();
     let id = w.create("");
     assert_eq!(unblock(&mut w, id, ""), "rejected_not_blocked");
@@ -202,7 +202,7 @@ fn e_90_part_letting_go_says_when_there_is_nothing_to_let_go() {
 }
 
 #[test]
-fn e_90_part_an_interrupted_attempt_stays_interrupted() {
+fn e_90_an_interrupted_attempt_stays_interrupted() {
     let mut w = World::new();
     let claim = w.claimed("", "");
     w.one(
@@ -218,7 +218,7 @@ fn e_90_part_an_interrupted_attempt_stays_interrupted() {
 }
 
 #[test]
-fn e_90_part_a_tick_never_clears_what_an_operator_holds() {
+fn e_90_a_tick_never_clears_what_an_operator_holds() {
     let mut w = World::new();
     let held = w.create("");
     block(&mut w, held, "paused_by_operator");

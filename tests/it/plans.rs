@@ -60,6 +60,7 @@ fn use_every_hot_operation(s: &mut Session) {
         &[&id],
     );
     s.rows("SELECT * FROM ff_lease_history($1)", &[&id]);
+    s.rows("SELECT * FROM ff_list_worker_events()", &[]);
     s.rows("SELECT * FROM ff_read_events('now')", &[]);
     s.one("CALL ff_wait_for_work('L', '1 ms')", &[]);
     for name in [
@@ -67,6 +68,8 @@ fn use_every_hot_operation(s: &mut Session) {
         "delayed",
         "attempt_timeout",
         "execution_deadline",
+        "unblock",
+        "worker_ttl",
         "idempotency",
         "retention",
     ] {

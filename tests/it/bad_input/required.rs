@@ -3,7 +3,7 @@
 use super::Inhabited;
 
 /// A call with every argument that has no default, as (function, arguments in order).
-const REQUIRED: [(&str, &[&str]); 20] = [
+const REQUIRED: [(&str, &[&str]); 23] = [
     ("ff_create_execution", &["'L'", "'k'"]),
     ("ff_create_executions", &["'[]'"]),
     ("ff_create_many", &["'L'", "'k'", "'{}'"]),
@@ -21,6 +21,9 @@ const REQUIRED: [(&str, &[&str]); 20] = [
     ("ff_fail", &["$1", "'x'"]),
     ("ff_cancel", &["$1", "'x'"]),
     ("ff_set_lane", &["'L'"]),
+    ("ff_register_worker", &["'w'", "'w-1'", "'{L}'"]),
+    ("ff_heartbeat_worker", &["'w-1'"]),
+    ("ff_mark_worker_dead", &["'w-1'", "'x'"]),
     ("ff_await_executions", &["'{}'"]),
     (
         "ff_parse_execution_id",
