@@ -22,6 +22,31 @@ impl Composite {
             null,
         )
     }
+
+    /// The row in a slot, copied.
+    ///
+    /// # Safety
+    /// The slot holds a row.
+    pub(super) unsafe fn of_slot(slot: *mut pg_sys::TupleTableSlot) -> Composite {
+        // SAFETY: as the caller promises; the copy lives in the current memory context.
+        unsafe {
+            let tuple = pg_sys::ExecCopySlotHeapTuple(slot);
+            Composite::of_tuple(tuple, (*slot).tts_tupleDescriptor)
+        }
+    }
+
+    /// # Safety
+    /// The tuple has the attributes that the descriptor describes, and outlives the row.
+    unsafe fn of_tuple(tuple: pg_sys::HeapTuple, descriptor: pg_sys::TupleDesc) -> Composite {
+        // SAFETY: as the caller promises; both vectors hold every attribute.
+        unsafe {
+            let attributes = (*descriptor).natts as usize;
+            let mut values = vec![pg_sys::Datum::null(); attributes];
+            let mut nulls = vec![true; attributes];
+            pg_sys::heap_deform_tuple(tuple, descriptor, values.as_mut_ptr(), nulls.as_mut_ptr());
+            Composite { values, nulls }
+        }
+    }
 }
 
 impl Plain for Composite {
@@ -35,24 +60,16 @@ impl Plain for Composite {
                 (*header).t_choice.t_datum.datum_typeid,
                 (*header).t_choice.t_datum.datum_typmod,
             );
-            let attributes = (*descriptor).natts as usize;
-            let mut values = vec![pg_sys::Datum::null(); attributes];
-            let mut nulls = vec![true; attributes];
             let mut tuple = pg_sys::HeapTupleData {
                 t_len: pgrx::varsize_any(header.cast()) as u32,
                 t_data: header,
                 ..Default::default()
             };
-            pg_sys::heap_deform_tuple(
-                &mut tuple,
-                descriptor,
-                values.as_mut_ptr(),
-                nulls.as_mut_ptr(),
-            );
+            let row = Composite::of_tuple(&mut tuple, descriptor);
             if (*descriptor).tdrefcount >= 0 {
                 pg_sys::DecrTupleDescRefCount(descriptor);
             }
-            Some(Composite { values, nulls })
+            Some(row)
         }
     }
 }

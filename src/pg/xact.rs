@@ -6,6 +6,7 @@ use pgrx::pg_sys;
 
 use super::background;
 use super::mark::{self, Place, Queue};
+use super::spi::Arg;
 use super::waiter;
 
 /// Debts of the running transaction.
@@ -47,6 +48,13 @@ fn with(work: impl FnOnce(&mut Pending)) {
     if super::shared::preloaded() {
         PENDING.with_borrow_mut(work);
     }
+}
+
+/// The number of this transaction, which has one from now on.
+pub fn id() -> Arg {
+    // SAFETY: called inside a transaction that may write.
+    let id = unsafe { pg_sys::GetTopFullTransactionId() };
+    Arg::datum(Some(pg_sys::Datum::from(id.value)))
 }
 
 /// How many transactions and subtransactions of this backend have aborted.

@@ -38,7 +38,6 @@ static INSERT: Write<22> = Write::insert(
         ("end_lease_epoch", INT8OID),
         ("end_values", JSONBOID),
     ],
-    "",
 );
 
 /// Failure detail is never loaded by an operation, so it moves from row to row inside the server.

@@ -7,11 +7,17 @@ use crate::model::event::Event;
 use crate::model::execution::Execution;
 use crate::model::time::Instant;
 use crate::pg::jsonb::Jsonb;
+use crate::pg::sequence::Sequence;
 use crate::pg::spi::{Arg, Db};
+use crate::pg::xact;
 
-static APPEND: Write<16> = Write::insert(
+static EVENT_ID: Sequence = Sequence::new(c"event_id");
+
+static APPEND: Write<18> = Write::insert(
     "ff_engine.event",
     [
+        ("event_id", INT8OID),
+        ("txid", XID8OID),
         ("occurred_at", TIMESTAMPTZOID),
         ("execution_id", UUIDOID),
         ("flow_id", UUIDOID),
@@ -29,15 +35,17 @@ static APPEND: Write<16> = Write::insert(
         ("tags", JSONBOID),
         ("details", JSONBOID),
     ],
-    "",
 );
 
 /// Appends what transitions announce, in order.
 pub fn append(db: &Db, now: Instant, events: &[(&Execution, &Event)]) {
-    let rows: Vec<[Arg; 16]> = events
+    let txid = xact::id();
+    let rows: Vec<[Arg; 18]> = events
         .iter()
         .map(|(e, event)| {
             [
+                EVENT_ID.next().into(),
+                txid,
                 now.0.into(),
                 e.place.id.into(),
                 e.place.flow.into(),
@@ -68,16 +76,18 @@ pub fn append_global(
     namespace: Option<i32>,
     event: &Event,
 ) {
-    let mut row = [Arg::NULL; 16];
-    let filled: [(usize, Arg); 7] = [
-        (0, now.0.into()),
-        (6, lane.into()),
-        (7, namespace.into()),
-        (11, (event.code as i16).into()),
-        (12, event.released.into()),
-        (13, event.reason.as_deref().into()),
+    let mut row = [Arg::NULL; 18];
+    let filled: [(usize, Arg); 9] = [
+        (0, EVENT_ID.next().into()),
+        (1, xact::id()),
+        (2, now.0.into()),
+        (8, lane.into()),
+        (9, namespace.into()),
+        (13, (event.code as i16).into()),
+        (14, event.released.into()),
+        (15, event.reason.as_deref().into()),
         (
-            15,
+            17,
             event.details.as_ref().map(Jsonb::from_json).as_ref().into(),
         ),
     ];

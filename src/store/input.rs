@@ -16,7 +16,6 @@ static INSERT: Write<4> = Write::insert(
         ("payload_encoding", TEXTOID),
         ("policy", JSONBOID),
     ],
-    "",
 );
 
 static POLICIES: Stmt<1> = Stmt::new(

@@ -25,7 +25,6 @@ static INSERT: Write<5> = Write::insert(
         ("execution_id", UUIDOID),
         ("reclaim", BOOLOID),
     ],
-    "",
 );
 
 static DELETE: Write<4> = Write::delete(

@@ -15,7 +15,6 @@ static INSERT: Write<4> = Write::insert(
         ("due_at", TIMESTAMPTZOID),
         ("execution_id", UUIDOID),
     ],
-    "",
 );
 
 static DELETE: Write<4> = Write::delete(

@@ -65,9 +65,11 @@ fn e_109_one_bad_row_does_not_stop_the_others() {
     assert_eq!(w.claims("max_items => 5, lease_ttl => '1 s'").len(), 5);
     let bad = ids[2];
     w.run(&format!(
-        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'planted'; END $$;
-         CREATE TRIGGER planted BEFORE INSERT ON ff_engine.event FOR EACH ROW
-             WHEN (NEW.execution_id = '{bad}') EXECUTE FUNCTION refuse()"
+        "CREATE FUNCTION refuse(id uuid) RETURNS uuid IMMUTABLE LANGUAGE plpgsql AS $$
+             BEGIN IF id = '{bad}' AND current_setting('planted.on', true) = 'yes' THEN RAISE EXCEPTION 'planted'; END IF;
+             RETURN id; END $$;
+         CREATE INDEX planted ON ff_engine.event (refuse(execution_id));
+         SET planted.on = 'yes'"
     ));
     w.advance_ms(1_000);
     w.notices();
@@ -88,7 +90,7 @@ fn e_109_one_bad_row_does_not_stop_the_others() {
         "active/leased/not_applicable/none/none/running_attempt"
     );
     assert_eq!(w.reconcile("lease_expiry", "").2, 1, "it is tried again");
-    w.run("DROP TRIGGER planted ON ff_engine.event");
+    w.run("DROP INDEX ff_engine.planted");
     w.reconciles("lease_expiry", 1);
 }
 

@@ -7,7 +7,8 @@ use crate::model::due;
 use crate::model::execution::Execution;
 use crate::model::time::Instant;
 use crate::pg::array;
-use crate::pg::spi::{Db, Row, Stmt};
+use crate::pg::spi::{Arg, Db, Row, Stmt};
+use crate::pg::table::{Held, Named, Table};
 
 use super::ready;
 
@@ -19,22 +20,9 @@ mod write;
 pub use decode::{decode, legal};
 pub use write::{insert, insert_chosen, save, save_with_detail, save_with_result};
 
-static LOCK_ONE: Stmt<1> = Stmt::new(
-    c"SELECT e FROM ff_engine.execution AS e WHERE e.execution_id = $1 FOR UPDATE",
-    [UUIDOID],
-);
-
-static LOCK_MANY: Stmt<1> = Stmt::new(
-    c"SELECT e FROM ff_engine.execution AS e WHERE e.execution_id = ANY ($1)
-       ORDER BY e.execution_id FOR UPDATE",
-    [UUIDARRAYOID],
-);
-
-static LOCK_FREE: Stmt<1> = Stmt::new(
-    c"SELECT e FROM ff_engine.execution AS e WHERE e.execution_id = ANY ($1)
-       ORDER BY e.execution_id FOR UPDATE SKIP LOCKED",
-    [UUIDARRAYOID],
-);
+/// Rows are found and locked by their id.
+static LOCKS: Table = Table::new("ff_engine.execution", 1);
+const ID: &[Named] = &[("execution_id", UUIDOID)];
 
 static STATES: Stmt<1> = Stmt::new(
     c"SELECT e.execution_id, ff_engine.public_word(e.state),
@@ -62,11 +50,26 @@ static PURGE: Stmt<1> = Stmt::new(
 
 /// Locks one execution (G4).
 pub fn lock(db: &Db, id: Uuid) -> Option<Execution> {
-    LOCK_ONE
-        .run(db, [id.into()])
-        .first()
-        .map(|row| decode(&row.get(1)))
-        .inspect(hold)
+    lock_all(db, &[id]).pop()
+}
+
+/// Locks executions in ascending id; absent ones are left out.
+pub fn lock_all(db: &Db, ids: &[Uuid]) -> Vec<Execution> {
+    lock_by(db, ids, Held::Wait)
+}
+
+/// Locks those executions that nobody else holds.
+pub fn lock_free(db: &Db, ids: &[Uuid]) -> Vec<Execution> {
+    lock_by(db, ids, Held::Skip)
+}
+
+fn lock_by(db: &Db, ids: &[Uuid], held: Held) -> Vec<Execution> {
+    let mut ids = ids.to_vec();
+    ids.sort_unstable();
+    ids.dedup();
+    let keys: Vec<[Arg; 1]> = ids.into_iter().map(|id| [id.into()]).collect();
+    let rows = LOCKS.lock(db, ID, &keys, held);
+    rows.iter().map(decode).inspect(hold).collect()
 }
 
 /// A claim passes over what is locked, so its queue is looked at again when the lock is gone.
@@ -74,32 +77,6 @@ fn hold(e: &Execution) {
     if let Some(entry) = due::ready(e) {
         ready::hold(&entry);
     }
-}
-
-/// Locks executions in ascending id; absent ones are left out.
-pub fn lock_all(db: &Db, ids: &[Uuid]) -> Vec<Execution> {
-    match ids {
-        [] => Vec::new(),
-        [id] => lock(db, *id).into_iter().collect(),
-        ids => decode_all(&LOCK_MANY, db, ids),
-    }
-}
-
-/// Locks those executions that nobody else holds.
-pub fn lock_free(db: &Db, ids: &[Uuid]) -> Vec<Execution> {
-    if ids.is_empty() {
-        Vec::new()
-    } else {
-        decode_all(&LOCK_FREE, db, ids)
-    }
-}
-
-fn decode_all(stmt: &Stmt<1>, db: &Db, ids: &[Uuid]) -> Vec<Execution> {
-    let rows = stmt.run(db, [array::uuids(ids.iter().copied())]);
-    rows.iter()
-        .map(|row| decode(&row.get(1)))
-        .inspect(hold)
-        .collect()
 }
 
 /// Public state and partition of executions, unlocked.

@@ -4,19 +4,16 @@ use uuid::Uuid;
 
 use crate::model::execution::Execution;
 use crate::pg::spi::{Arg, Db};
-use crate::store::statement::Writes;
+use crate::store::statement::{Inserts, InsertsIfFree, Updates};
 
 use super::columns::{ALL, COLUMNS, Column, Value, value};
 
-/// A transition changes the same few columns each time, so there are few shapes and each keeps its plan.
-static UPDATES: Writes = Writes::update("ff_engine.execution", COLUMNS);
-static INSERTS: Writes = Writes::insert("ff_engine.execution", COLUMNS, "");
+const TABLE: &str = "ff_engine.execution";
+
+static UPDATES: Updates = Updates::new(TABLE, COLUMNS);
+static INSERTS: Inserts = Inserts::new(TABLE, COLUMNS);
 /// Callers may choose one id at the same time; the loser waits and gets no row.
-static INSERTS_CHOSEN: Writes = Writes::insert(
-    "ff_engine.execution",
-    COLUMNS,
-    "ON CONFLICT (execution_id) DO NOTHING RETURNING execution_id",
-);
+static INSERTS_CHOSEN: InsertsIfFree = InsertsIfFree::new(TABLE, COLUMNS);
 
 /// An execution before and after.
 pub type Saved<'a> = (&'a Execution, &'a Execution);
@@ -114,7 +111,9 @@ pub fn insert(db: &Db, rows: &[New]) {
 /// Inserts new executions whose id the caller chose; returns the ids that were still free.
 pub fn insert_chosen(db: &Db, rows: &[New]) -> Vec<Uuid> {
     let (mask, rows) = new(rows);
+    if rows.is_empty() {
+        return Vec::new();
+    }
     let won = INSERTS_CHOSEN.run(db, mask, &rows);
-    won.map(|won| won.iter().map(|r| r.get(1)).collect())
-        .unwrap_or_default()
+    won.iter().map(|r| r.get(1)).collect()
 }

@@ -1,0 +1,185 @@
+//! The engine's own tables, reached without a plan: rows found by key, locked, and written.
+//!
+//! The executor builds and tears down a plan's nodes for every statement, which costs several times what changing
+//! one row by its key does. These are the calls the server itself applies replicated changes with. Rows are found
+//! through an ordinary index, indexes are kept in step, and every other client sees ordinary rows; what is left out
+//! are triggers and checks, so callers hand over rows they know to be legal.
+
+use std::cell::RefCell;
+use std::ffi::{CStr, CString};
+
+use pgrx::pg_sys;
+
+use super::session;
+
+mod find;
+mod write;
+
+pub use find::Held;
+
+/// What a read-only transaction is told that it cannot execute.
+const OPERATION: &CStr = c"operations of ff_engine that write";
+
+/// Name and type of a column.
+pub type Named = (&'static str, pg_sys::BuiltinOid);
+
+/// A table of the engine as one user of it sees it, who always names the same columns.
+pub struct Table {
+    name: &'static str,
+    /// How many of the first columns find a row.
+    key: usize,
+    known: RefCell<Option<Known>>,
+}
+
+// SAFETY: a backend has one thread.
+unsafe impl Sync for Table {}
+
+/// What the catalogs say about a table, looked up once and again when the table is another.
+#[derive(Clone)]
+struct Known {
+    table: pg_sys::Oid,
+    /// Attribute numbers of the named columns.
+    places: Vec<usize>,
+    /// Attribute numbers of all columns that must not be null.
+    required: Vec<usize>,
+    key: Option<Key>,
+}
+
+/// An index that starts with the key's columns.
+#[derive(Clone)]
+struct Key {
+    index: pg_sys::Oid,
+    /// Equality function and collation of each column.
+    equal: Vec<(pg_sys::Oid, pg_sys::Oid)>,
+}
+
+/// A table that is open for the length of one call.
+struct Open {
+    relation: pg_sys::Relation,
+    known: Known,
+}
+
+impl Table {
+    /// A table of the schema `ff_engine`, named with it; its rows are found by the first `key` named columns.
+    pub const fn new(name: &'static str, key: usize) -> Self {
+        Self {
+            name,
+            key,
+            known: RefCell::new(None),
+        }
+    }
+
+    /// Opens the table for an operation that writes; the lock is kept to the end of the transaction.
+    fn open(&self, columns: &[Named], lock: u32) -> Open {
+        // SAFETY: catalog look-ups and relation opening inside a transaction; an OID that has gone gives no relation.
+        unsafe {
+            pg_sys::PreventCommandIfReadOnly(OPERATION.as_ptr());
+            if let Some(known) = self.known.borrow().as_ref() {
+                let relation = pg_sys::try_relation_open(known.table, lock as i32);
+                if !relation.is_null() {
+                    let known = known.clone();
+                    return Open { relation, known };
+                }
+            }
+            let bare = self.name.rsplit('.').next().unwrap_or(self.name);
+            let name = CString::new(bare).unwrap_or_default();
+            let relation = pg_sys::relation_open(session::table(c"ff_engine", &name), lock as i32);
+            let known = Known::of(relation, columns, self.key);
+            *self.known.borrow_mut() = Some(known.clone());
+            Open { relation, known }
+        }
+    }
+}
+
+impl Open {
+    /// Gives the relation back; after an error the transaction's abort does it.
+    fn close(self) {
+        // SAFETY: opened by `Table::open`, closed once.
+        unsafe { pg_sys::relation_close(self.relation, pg_sys::NoLock as i32) };
+    }
+}
+
+impl Known {
+    /// # Safety
+    /// The relation must be open.
+    unsafe fn of(relation: pg_sys::Relation, columns: &[Named], key: usize) -> Known {
+        // SAFETY: the descriptor belongs to the open relation and is copied; index relations are closed again.
+        unsafe {
+            let table = (*relation).rd_id;
+            let descriptor = pgrx::PgTupleDesc::from_pg_copy((*relation).rd_att);
+            let attributes = || {
+                (1..)
+                    .zip(descriptor.iter())
+                    .filter(|(_, a)| !a.attisdropped)
+            };
+            let place = |(name, _): &Named| match attributes().find(|(_, a)| a.name() == *name) {
+                Some((place, _)) => place,
+                None => pgrx::error!("the engine's table {table:?} has no column {name}"),
+            };
+            let places: Vec<usize> = columns.iter().map(place).collect();
+            let required = attributes()
+                .filter(|(_, a)| a.attnotnull)
+                .map(|(i, _)| i)
+                .collect();
+            let by = places.get(..key).unwrap_or_default();
+            let key = if by.is_empty() {
+                None
+            } else {
+                Key::of(relation, by)
+            };
+            Known {
+                table,
+                places,
+                required,
+                key,
+            }
+        }
+    }
+}
+
+impl Key {
+    /// # Safety
+    /// The relation must be open.
+    unsafe fn of(relation: pg_sys::Relation, by: &[usize]) -> Option<Key> {
+        // SAFETY: the list of a relation's indexes holds their OIDs; an open index has as many keys as it says.
+        unsafe {
+            let list = pg_sys::RelationGetIndexList(relation);
+            let indexes = (0..pg_sys::list_length(list)).map(|i| pg_sys::list_nth_oid(list, i));
+            let mut found = None;
+            for oid in indexes {
+                let index = pg_sys::index_open(oid, pg_sys::AccessShareLock as i32);
+                let columns = (*(*index).rd_index)
+                    .indkey
+                    .values
+                    .as_slice((*(*index).rd_index).indnkeyatts as usize);
+                let starts = columns.len() >= by.len()
+                    && by
+                        .iter()
+                        .zip(columns)
+                        .all(|(a, b)| i64::try_from(*a) == Ok(i64::from(*b)));
+                if starts && found.is_none() {
+                    let equal = (0..by.len()).map(|i| {
+                        let operand = *(*index).rd_opcintype.add(i);
+                        let operator = pg_sys::get_opfamily_member(
+                            *(*index).rd_opfamily.add(i),
+                            operand,
+                            operand,
+                            pg_sys::BTEqualStrategyNumber as i16,
+                        );
+                        (
+                            pg_sys::get_opcode(operator),
+                            *(*index).rd_indcollation.add(i),
+                        )
+                    });
+                    found = Some(Key {
+                        index: oid,
+                        equal: equal.collect(),
+                    });
+                }
+                pg_sys::index_close(index, pg_sys::AccessShareLock as i32);
+            }
+            pg_sys::list_free(list);
+            found
+        }
+    }
+}
