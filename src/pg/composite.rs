@@ -23,15 +23,19 @@ impl Composite {
         )
     }
 
-    /// The row in a slot, copied.
+    /// The row in a slot.
     ///
     /// # Safety
-    /// The slot holds a row.
+    /// The slot holds a row, and goes on to hold it while this value is used.
     pub(super) unsafe fn of_slot(slot: *mut pg_sys::TupleTableSlot) -> Composite {
-        // SAFETY: as the caller promises; the copy lives in the current memory context.
+        // SAFETY: as the caller promises; the arrays have an item for each attribute.
         unsafe {
-            let tuple = pg_sys::ExecCopySlotHeapTuple(slot);
-            Composite::of_tuple(tuple, (*slot).tts_tupleDescriptor)
+            pg_sys::slot_getallattrs(slot);
+            let attributes = (*(*slot).tts_tupleDescriptor).natts as usize;
+            Composite {
+                values: std::slice::from_raw_parts((*slot).tts_values, attributes).to_vec(),
+                nulls: std::slice::from_raw_parts((*slot).tts_isnull, attributes).to_vec(),
+            }
         }
     }
 

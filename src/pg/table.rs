@@ -15,10 +15,13 @@ use super::session;
 mod find;
 mod write;
 
-pub use find::Held;
+pub use find::{Finder, Held};
 
 /// What a read-only transaction is told that it cannot execute.
 const OPERATION: &CStr = c"operations of ff_engine that write";
+
+/// The support function of a btree that compares two values.
+const ORDER: i16 = 1;
 
 /// Name and type of a column.
 pub type Named = (&'static str, pg_sys::BuiltinOid);
@@ -49,8 +52,15 @@ struct Known {
 #[derive(Clone)]
 struct Key {
     index: pg_sys::Oid,
-    /// Equality function and collation of each column.
-    equal: Vec<(pg_sys::Oid, pg_sys::Oid)>,
+    columns: Vec<KeyColumn>,
+}
+
+/// How the index compares values of a column.
+#[derive(Clone)]
+struct KeyColumn {
+    equal: pg_sys::Oid,
+    compare: pg_sys::Oid,
+    collation: pg_sys::Oid,
 }
 
 /// A table that is open for the length of one call.
@@ -92,6 +102,16 @@ impl Table {
 }
 
 impl Open {
+    /// The index that rows are found by.
+    fn key(&self) -> &Key {
+        match &self.known.key {
+            Some(key) => key,
+            None => {
+                pgrx::error!("a table of the engine has lost the index that its rows are found by")
+            }
+        }
+    }
+
     /// Gives the relation back; after an error the transaction's abort does it.
     fn close(self) {
         // SAFETY: opened by `Table::open`, closed once.
@@ -158,28 +178,34 @@ impl Key {
                         .zip(columns)
                         .all(|(a, b)| i64::try_from(*a) == Ok(i64::from(*b)));
                 if starts && found.is_none() {
-                    let equal = (0..by.len()).map(|i| {
-                        let operand = *(*index).rd_opcintype.add(i);
-                        let operator = pg_sys::get_opfamily_member(
-                            *(*index).rd_opfamily.add(i),
-                            operand,
-                            operand,
-                            pg_sys::BTEqualStrategyNumber as i16,
-                        );
-                        (
-                            pg_sys::get_opcode(operator),
-                            *(*index).rd_indcollation.add(i),
-                        )
-                    });
+                    let columns = (0..by.len()).map(|i| KeyColumn::of(index, i)).collect();
                     found = Some(Key {
                         index: oid,
-                        equal: equal.collect(),
+                        columns,
                     });
                 }
                 pg_sys::index_close(index, pg_sys::AccessShareLock as i32);
             }
             pg_sys::list_free(list);
             found
+        }
+    }
+}
+
+impl KeyColumn {
+    /// # Safety
+    /// The relation is an open btree with more than `i` key columns.
+    unsafe fn of(index: pg_sys::Relation, i: usize) -> KeyColumn {
+        // SAFETY: as the caller promises; the arrays have an item for each column.
+        unsafe {
+            let (family, operand) = (*(*index).rd_opfamily.add(i), *(*index).rd_opcintype.add(i));
+            let equality = pg_sys::BTEqualStrategyNumber as i16;
+            let operator = pg_sys::get_opfamily_member(family, operand, operand, equality);
+            KeyColumn {
+                equal: pg_sys::get_opcode(operator),
+                compare: pg_sys::get_opfamily_proc(family, operand, operand, ORDER),
+                collation: *(*index).rd_indcollation.add(i),
+            }
         }
     }
 }

@@ -3,20 +3,21 @@
 use pgrx::pg_sys::BuiltinOid::*;
 use uuid::Uuid;
 
-use super::statement::Write;
+use super::statement::{Named, Write};
 use crate::pg::array;
 use crate::pg::jsonb::Jsonb;
 use crate::pg::spi::{Arg, Db, Stmt};
+use crate::pg::table::Table;
 
-static INSERT: Write<4> = Write::insert(
-    "ff_engine.execution_input",
-    [
-        ("execution_id", UUIDOID),
-        ("payload", BYTEAOID),
-        ("payload_encoding", TEXTOID),
-        ("policy", JSONBOID),
-    ],
-);
+const COLUMNS: [Named; 4] = [
+    ("execution_id", UUIDOID),
+    ("payload", BYTEAOID),
+    ("payload_encoding", TEXTOID),
+    ("policy", JSONBOID),
+];
+
+static INSERT: Write<4> = Write::insert("ff_engine.execution_input", COLUMNS);
+static BY_ID: Table = Table::new("ff_engine.execution_input", 1);
 
 static POLICIES: Stmt<1> = Stmt::new(
     c"SELECT i.execution_id, i.policy FROM ff_engine.execution_input AS i
@@ -50,6 +51,31 @@ pub fn insert(db: &Db, inputs: &[Input]) {
         })
         .collect();
     INSERT.run(db, &rows);
+}
+
+/// A stored input.
+#[derive(Default)]
+pub struct Stored {
+    /// Payload.
+    pub payload: Option<Vec<u8>>,
+    /// Its label.
+    pub encoding: Option<String>,
+    /// Stored policy, none when all defaults.
+    pub policy: Option<Jsonb>,
+}
+
+/// The inputs of executions, in order; an empty one for those that have none.
+pub fn read(db: &Db, ids: impl Iterator<Item = Uuid>) -> Vec<Stored> {
+    BY_ID.find(db, &COLUMNS, |finder| {
+        let stored = |id: Uuid| {
+            finder.read(&[id.into()], |row| Stored {
+                payload: row.get(1),
+                encoding: row.get(2),
+                policy: row.get(3),
+            })
+        };
+        ids.map(|id| stored(id).unwrap_or_default()).collect()
+    })
 }
 
 /// The policies of those executions that have one.

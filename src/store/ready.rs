@@ -3,48 +3,32 @@
 use pgrx::pg_sys::BuiltinOid::*;
 use uuid::Uuid;
 
-use super::statement::Write;
-use crate::model::due::{Position, Ready};
+use super::input::{self, Stored};
+use super::statement::{Named, Write};
+use crate::model::due::{self, Position, Ready};
 use crate::model::execution::Execution;
 use crate::model::time::Instant;
 use crate::pg::array;
-use crate::pg::jsonb::Jsonb;
 use crate::pg::mark::{Place, Queue};
 use crate::pg::shared::preloaded;
-use crate::pg::spi::{Arg, Db, Rows, Stmt};
+use crate::pg::spi::{Arg, Db, Stmt};
+use crate::pg::table::Table;
 use crate::pg::{session, xact};
 
 use super::execution;
 
-static INSERT: Write<5> = Write::insert(
-    "ff_engine.ready",
-    [
-        ("queue_id", INT4OID),
-        ("rank", INT2OID),
-        ("created_at", TIMESTAMPTZOID),
-        ("execution_id", UUIDOID),
-        ("reclaim", BOOLOID),
-    ],
-);
+const QUEUE: Named = ("queue_id", INT4OID);
+const RANK: Named = ("rank", INT2OID);
+const CREATED_AT: Named = ("created_at", TIMESTAMPTZOID);
+const ID: Named = ("execution_id", UUIDOID);
+const RECLAIM: Named = ("reclaim", BOOLOID);
+const PLACE: [Named; 4] = [QUEUE, RANK, CREATED_AT, ID];
 
-static DELETE: Write<4> = Write::delete(
-    "ff_engine.ready",
-    [
-        ("queue_id", INT4OID),
-        ("rank", INT2OID),
-        ("created_at", TIMESTAMPTZOID),
-        ("execution_id", UUIDOID),
-    ],
-);
+static INSERT: Write<5> = Write::insert("ff_engine.ready", [QUEUE, RANK, CREATED_AT, ID, RECLAIM]);
+static DELETE: Write<4> = Write::delete("ff_engine.ready", PLACE);
+static ORDER: Table = Table::new("ff_engine.ready", 4);
 
-/// What a claim needs of a candidate, beside its state.
-macro_rules! candidate {
-    () => {
-        "e, e.kind, i.payload, i.payload_encoding, i.policy"
-    };
-}
-
-/// A candidate as its row stands under the lock, whatever the queue said before.
+/// The same as [`Wanted::takes`], for a look without locks.
 macro_rules! claimable {
     ($reclaim:literal, $now:literal, $low:literal, $high:literal) => {
         concat!(
@@ -59,30 +43,6 @@ macro_rules! claimable {
         )
     };
 }
-
-static TAKE: Stmt<9> = Stmt::new(
-    sql!(
-        "SELECT ",
-        candidate!(),
-        ", r.rank, r.created_at FROM ff_engine.ready AS r \
-           JOIN ff_engine.execution AS e ON e.execution_id = r.execution_id \
-           LEFT JOIN ff_engine.execution_input AS i ON i.execution_id = r.execution_id \
-          WHERE r.queue_id = $1 AND (r.rank, r.created_at, r.execution_id) >= ($2, $3, $4) AND ",
-        claimable!("$5", "$6", "$7", "$8"),
-        " ORDER BY r.rank, r.created_at, r.execution_id LIMIT $9 FOR UPDATE OF e SKIP LOCKED"
-    ),
-    [
-        INT4OID,
-        INT2OID,
-        TIMESTAMPTZOID,
-        UUIDOID,
-        BOOLOID,
-        TIMESTAMPTZOID,
-        INT2OID,
-        INT2OID,
-        INT8OID,
-    ],
-);
 
 /// The heads of several queues merged in claim order, after a position, without locks.
 static HEADS: Stmt<9> = Stmt::new(
@@ -110,38 +70,14 @@ static HEADS: Stmt<9> = Stmt::new(
     ],
 );
 
-static TAKE_THESE: Stmt<6> = Stmt::new(
-    sql!(
-        "SELECT ",
-        candidate!(),
-        " FROM ff_engine.execution AS e \
-           LEFT JOIN ff_engine.execution_input AS i ON i.execution_id = e.execution_id \
-          WHERE e.execution_id = ANY ($1) AND ",
-        claimable!("$2", "$3", "$4", "$5"),
-        " ORDER BY e.priority DESC, e.created_at, e.execution_id LIMIT $6 FOR UPDATE OF e SKIP LOCKED"
-    ),
-    [
-        UUIDARRAYOID,
-        BOOLOID,
-        TIMESTAMPTZOID,
-        INT2OID,
-        INT2OID,
-        INT8OID,
-    ],
-);
-
 /// A locked candidate with all that a worker needs.
 pub struct Candidate {
     /// State.
     pub execution: Execution,
     /// Its kind.
     pub kind: String,
-    /// Its payload.
-    pub payload: Option<Vec<u8>>,
-    /// Label of the payload.
-    pub encoding: Option<String>,
-    /// Stored policy, none when all defaults.
-    pub policy: Option<Jsonb>,
+    /// What the caller handed in.
+    pub input: Stored,
 }
 
 /// Whether a claim could get something: a ready entry, or a due delay or elapsed lease that it would promote.
@@ -194,40 +130,50 @@ pub const HEAD: Position = Position {
     id: Uuid::nil(),
 };
 
-fn decode(rows: &Rows) -> Vec<Candidate> {
-    rows.iter()
-        .map(|row| Candidate {
-            execution: execution::decode(&row.get(1)),
-            kind: row.get(2),
-            payload: row.get(3),
-            encoding: row.get(4),
-            policy: row.get(5),
-        })
-        .collect()
+impl Wanted {
+    /// Whether a claim may take an execution as it stands, whatever its queue said before.
+    fn takes(&self, e: &Execution) -> bool {
+        due::ready(e).is_some_and(|entry| self.reclaim || !entry.reclaim)
+            && e.deadline.is_none_or(|deadline| deadline > self.now)
+            && (self.low..=self.high).contains(&e.place.partition)
+    }
+}
+
+/// Completes locked executions with their inputs.
+fn with_inputs(db: &Db, taken: Vec<(Execution, String)>) -> Vec<Candidate> {
+    if taken.is_empty() {
+        return Vec::new();
+    }
+    let inputs = input::read(db, taken.iter().map(|(e, _)| e.place.id));
+    let whole = |((execution, kind), input)| Candidate {
+        execution,
+        kind,
+        input,
+    };
+    taken.into_iter().zip(inputs).map(whole).collect()
 }
 
 /// Locks candidates of one queue from a position on, in claim order, leaving out what others hold; with the place at
 /// which the first one stood in the queue, wherever its priority has moved it since.
 pub fn take(db: &Db, queue: i32, from: Position, w: Wanted) -> (Vec<Candidate>, Option<Position>) {
-    let args = [
-        queue.into(),
-        from.rank.into(),
-        from.created_at.0.into(),
-        from.id.into(),
-        w.reclaim.into(),
-        w.now.0.into(),
-        w.low.into(),
-        w.high.into(),
-        w.limit.into(),
-    ];
-    let rows = TAKE.run(db, args);
-    let taken = decode(&rows);
-    let first = rows.first().zip(taken.first()).map(|(r, c)| Position {
-        rank: r.get(6),
-        created_at: Instant(r.get(7)),
-        id: c.execution.place.id,
+    let mut taken = Vec::new();
+    let mut first = None;
+    let start = [from.rank.into(), from.created_at.0.into(), from.id.into()];
+    execution::candidates(db, |candidates| {
+        ORDER.walk(db, &PLACE, queue.into(), &start, |row| {
+            let position = Position {
+                rank: row.get(1),
+                created_at: Instant(row.get(2)),
+                id: row.get(3),
+            };
+            if let Some(one) = candidates.lock(position.id, |e| w.takes(e)) {
+                first.get_or_insert(position);
+                taken.push(one);
+            }
+            (taken.len() as i64) < w.limit
+        });
     });
-    (taken, first)
+    (with_inputs(db, taken), first)
 }
 
 /// Positions of the first candidates of several queues after `after`, in claim order.
@@ -255,19 +201,13 @@ pub fn heads(db: &Db, queues: &[i32], after: Position, w: Wanted) -> Vec<Positio
         .collect()
 }
 
-/// Locks those of the named executions that are still claimable and free.
+/// Locks those of the named executions that are still claimable and free, in the order given.
 pub fn take_these(db: &Db, ids: impl Iterator<Item = Uuid>, w: Wanted) -> Vec<Candidate> {
-    decode(&TAKE_THESE.run(
-        db,
-        [
-            array::uuids(ids),
-            w.reclaim.into(),
-            w.now.0.into(),
-            w.low.into(),
-            w.high.into(),
-            w.limit.into(),
-        ],
-    ))
+    let taken = execution::candidates(db, |candidates| {
+        let taken = ids.filter_map(|id| candidates.lock(id, |e| w.takes(e)));
+        taken.take(w.limit.max(0) as usize).collect()
+    });
+    with_inputs(db, taken)
 }
 
 /// Puts entries into their queues.

@@ -66,10 +66,10 @@ fn e_109_one_bad_row_does_not_stop_the_others() {
     let bad = ids[2];
     w.run(&format!(
         "CREATE FUNCTION refuse(id uuid) RETURNS uuid IMMUTABLE LANGUAGE plpgsql AS $$
-             BEGIN IF id = '{bad}' AND current_setting('planted.on', true) = 'yes' THEN RAISE EXCEPTION 'planted'; END IF;
+             BEGIN IF id = '{bad}' AND current_setting('planted.fails', true) = 'yes' THEN RAISE EXCEPTION 'planted'; END IF;
              RETURN id; END $$;
          CREATE INDEX planted ON ff_engine.event (refuse(execution_id));
-         SET planted.on = 'yes'"
+         SET planted.fails = 'yes'"
     ));
     w.advance_ms(1_000);
     w.notices();

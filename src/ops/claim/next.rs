@@ -173,7 +173,7 @@ fn hand_out(
     let mut changes = Vec::with_capacity(candidates.len());
     for candidate in candidates {
         let before = candidate.execution;
-        let policy = policy(candidate.policy.as_ref())?;
+        let policy = policy(candidate.input.policy.as_ref())?;
         if before.vector.lifecycle == Lifecycle::Active
             && i64::from(before.reclaims) >= reclaim_limit(&policy, None)
         {
@@ -185,9 +185,9 @@ fn hand_out(
             namespace: namespace.map(|(_, name)| name.clone()).unwrap_or_default(),
             lane: claim.lane.clone(),
             kind: candidate.kind,
-            payload: candidate.payload,
-            encoding: candidate.encoding,
-            policy: candidate.policy,
+            payload: candidate.input.payload,
+            encoding: candidate.input.encoding,
+            policy: candidate.input.policy,
         };
         let terms = terms(before.place.partition, claimer, claim.ttl_ms);
         let (change, kind) = transition::claim(before, &terms, &policy, now);

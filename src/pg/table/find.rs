@@ -1,9 +1,10 @@
-//! Finding rows by key, and locking them.
+//! Finding rows by key or in order, and locking them.
 
 use pgrx::pg_sys;
 
-use super::{Named, Open, Table};
+use super::{Key, Named, Open, Table};
 use crate::pg::composite::Composite;
+use crate::pg::session;
 use crate::pg::spi::{Arg, Db};
 
 /// What to do about a row that another transaction holds.
@@ -15,40 +16,114 @@ pub enum Held {
     Skip,
 }
 
+/// Finds rows of one table by key, one search after the other, on one snapshot.
+pub struct Finder<'a> {
+    open: &'a Open,
+    snapshot: pg_sys::Snapshot,
+    search: std::cell::RefCell<Search>,
+}
+
 impl Table {
-    /// Locks the rows of keys one after the other, as `SELECT … FOR UPDATE` does, and reads them as they stand then.
-    pub fn lock<R: AsRef<[Arg]>>(
-        &self,
-        _db: &Db,
-        columns: &[Named],
-        keys: &[R],
-        held: Held,
-    ) -> Vec<Composite> {
-        let mut rows = Vec::with_capacity(keys.len());
-        if keys.is_empty() {
-            return rows;
-        }
+    /// Lends a finder that may lock rows, on a fresh snapshot.
+    pub fn find<T>(&self, _db: &Db, columns: &[Named], work: impl FnOnce(&Finder) -> T) -> T {
         let open = self.open(columns, pg_sys::RowShareLock);
-        // SAFETY: the snapshot is popped, the slot dropped and the relation closed before the values leave, which
-        // have been copied; after an error the transaction's abort does all of it.
+        // SAFETY: the snapshot is popped and the search ended before the table is closed;
+        // after an error the transaction's abort does all of it.
         unsafe {
             pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
             let snapshot = pg_sys::GetActiveSnapshot();
-            let slot = pg_sys::table_slot_create(open.relation, std::ptr::null_mut());
-            for key in keys {
-                open.each(snapshot, key.as_ref(), slot, |slot| {
-                    if lock_here(&open, snapshot, slot, held) {
-                        rows.push(Composite::of_slot(slot));
-                    }
-                    true
-                });
-            }
-            pg_sys::ExecDropSingleTupleTableSlot(slot);
+            let finder = Finder {
+                open: &open,
+                snapshot,
+                search: Search::begin(&open, snapshot).into(),
+            };
+            let result = work(&finder);
+            finder.search.into_inner().end();
             pg_sys::PopActiveSnapshot();
             open.close();
+            result
         }
-        rows
     }
+
+    /// Reads rows in the order of the key's index, on a fresh snapshot, until `work` says no more: those that begin
+    /// with `prefix`, from the position `from` of the columns after it on.
+    pub fn walk(
+        &self,
+        db: &Db,
+        columns: &[Named],
+        prefix: Arg,
+        from: &[Arg],
+        mut work: impl FnMut(&Composite) -> bool,
+    ) {
+        self.find(db, columns, |finder| {
+            // SAFETY: the scan keys have one argument for each column of the index, and outlive the scan.
+            unsafe {
+                let mut search = finder.search.borrow_mut();
+                let mut members = finder.open.key().after(from);
+                search.from(prefix, &mut members);
+                while let Some(slot) = search.next() {
+                    if !work(&Composite::of_slot(slot)) {
+                        break;
+                    }
+                }
+            }
+        });
+    }
+}
+
+impl Finder<'_> {
+    /// Reads the row of a key.
+    pub fn read<T>(&self, key: &[Arg], read: impl FnOnce(&Composite) -> T) -> Option<T> {
+        // SAFETY: the slot holds a row of the open table until the search goes on.
+        unsafe {
+            let mut search = self.search.borrow_mut();
+            search.by(key);
+            search.next().map(|slot| read(&Composite::of_slot(slot)))
+        }
+    }
+
+    /// Locks the row of a key as `SELECT … FOR UPDATE` does, and reads it as it stands then.
+    pub fn lock<T>(
+        &self,
+        key: &[Arg],
+        held: Held,
+        read: impl FnOnce(&Composite) -> T,
+    ) -> Option<T> {
+        // SAFETY: the slot holds a row of the open table, which the snapshot shows, until the search goes on.
+        unsafe {
+            let mut search = self.search.borrow_mut();
+            search.by(key);
+            let slot = search.next()?;
+            let locked = lock_here(self.open, self.snapshot, slot, held) != Locked::Not;
+            locked.then(|| read(&Composite::of_slot(slot)))
+        }
+    }
+
+    /// Locks the row of a key if it is free and `read` wants it as it stands then. Rows not wanted stay untouched.
+    pub fn lock_if<T>(&self, key: &[Arg], read: impl Fn(&Composite) -> Option<T>) -> Option<T> {
+        // SAFETY: as for `lock`.
+        unsafe {
+            let mut search = self.search.borrow_mut();
+            search.by(key);
+            let slot = search.next()?;
+            let seen = read(&Composite::of_slot(slot))?;
+            match lock_here(self.open, self.snapshot, slot, Held::Skip) {
+                Locked::Not => None,
+                Locked::AsSeen => Some(seen),
+                Locked::Later => read(&Composite::of_slot(slot)),
+            }
+        }
+    }
+}
+
+/// What became of an attempt to lock a row.
+#[derive(PartialEq, Eq)]
+enum Locked {
+    Not,
+    /// In the version that was found.
+    AsSeen,
+    /// In a later version, which stands in the slot now.
+    Later,
 }
 
 /// Locks the row in the slot, following it to its latest version as the isolation level allows.
@@ -60,16 +135,20 @@ unsafe fn lock_here(
     snapshot: pg_sys::Snapshot,
     slot: *mut pg_sys::TupleTableSlot,
     held: Held,
-) -> bool {
-    let fixed = !crate::pg::session::read_committed();
+) -> Locked {
+    let fixed = !session::read_committed();
     let mut flags = pg_sys::TUPLE_LOCK_FLAG_LOCK_UPDATE_IN_PROGRESS as u8;
     if !fixed {
         flags |= pg_sys::TUPLE_LOCK_FLAG_FIND_LAST_VERSION as u8;
     }
+    let policy = match held {
+        Held::Wait => pg_sys::LockWaitPolicy::LockWaitBlock,
+        Held::Skip => pg_sys::LockWaitPolicy::LockWaitSkip,
+    };
+    let mut failure = pg_sys::TM_FailureData::default();
     // SAFETY: as the caller promises; the place is copied because the call overwrites the slot.
     let result = unsafe {
         let mut place = (*slot).tts_tid;
-        let mut failure = pg_sys::TM_FailureData::default();
         pg_sys::table_tuple_lock(
             open.relation,
             &mut place,
@@ -77,17 +156,14 @@ unsafe fn lock_here(
             slot,
             pg_sys::GetCurrentCommandId(false),
             pg_sys::LockTupleMode::LockTupleExclusive,
-            match held {
-                Held::Wait => pg_sys::LockWaitPolicy::LockWaitBlock,
-                Held::Skip => pg_sys::LockWaitPolicy::LockWaitSkip,
-            },
+            policy,
             flags,
             &mut failure,
         )
     };
     match result {
-        pg_sys::TM_Result::TM_Ok => true,
-        pg_sys::TM_Result::TM_WouldBlock => false,
+        pg_sys::TM_Result::TM_Ok if failure.traversed => Locked::Later,
+        pg_sys::TM_Result::TM_Ok => Locked::AsSeen,
         pg_sys::TM_Result::TM_Updated | pg_sys::TM_Result::TM_Deleted if fixed => {
             pgrx::ereport!(
                 ERROR,
@@ -95,76 +171,174 @@ unsafe fn lock_here(
                 "could not serialize access due to concurrent update"
             );
         }
-        _ => false,
+        _ => Locked::Not,
     }
 }
 
-impl Open {
-    /// Calls `work` for the rows of a key until it says no more.
+/// A scan of the index that rows are found by, restarted for every key.
+pub(super) struct Search {
+    index: pg_sys::Relation,
+    scan: pg_sys::IndexScanDesc,
+    keys: Vec<pg_sys::ScanKeyData>,
+    slot: *mut pg_sys::TupleTableSlot,
+}
+
+impl Search {
+    /// # Safety
+    /// The snapshot lives until the end of the search, and the table stays open.
+    pub(super) unsafe fn begin(open: &Open, snapshot: pg_sys::Snapshot) -> Search {
+        let key = open.key();
+        // SAFETY: the index belongs to the table; the slot fits its rows.
+        unsafe {
+            let index = pg_sys::index_open(key.index, pg_sys::RowExclusiveLock as i32);
+            let keys = key.equalities();
+            #[cfg(not(feature = "pg18"))]
+            let scan =
+                pg_sys::index_beginscan(open.relation, index, snapshot, keys.len() as i32, 0);
+            #[cfg(feature = "pg18")]
+            let scan = pg_sys::index_beginscan(
+                open.relation,
+                index,
+                snapshot,
+                std::ptr::null_mut(),
+                keys.len() as i32,
+                0,
+            );
+            let slot = pg_sys::table_slot_create(open.relation, std::ptr::null_mut());
+            Search {
+                index,
+                scan,
+                keys,
+                slot,
+            }
+        }
+    }
+
+    /// Starts at the rows of a key.
     ///
     /// # Safety
-    /// The slot fits the relation; the snapshot lives as long as the call.
-    pub(super) unsafe fn each(
-        &self,
-        snapshot: pg_sys::Snapshot,
-        key: &[Arg],
-        slot: *mut pg_sys::TupleTableSlot,
-        mut work: impl FnMut(*mut pg_sys::TupleTableSlot) -> bool,
-    ) {
-        let Some(by) = &self.known.key else {
-            pgrx::error!("a table of the engine has lost the index its rows are found by");
+    /// The arguments are of the key's types and live as long as the search goes on.
+    pub(super) unsafe fn by(&mut self, key: &[Arg]) {
+        for (entry, arg) in self.keys.iter_mut().zip(key) {
+            entry.sk_argument = arg.datum;
+        }
+        // SAFETY: as the caller promises; every column of the key has its entry.
+        unsafe { self.restart(self.keys.len()) };
+    }
+
+    /// Starts at a position: the first column equals, the others together are not before the members.
+    ///
+    /// # Safety
+    /// As for `by`; the members outlive the search.
+    unsafe fn from(&mut self, prefix: Arg, members: &mut [pg_sys::ScanKeyData]) {
+        let header = pg_sys::ScanKeyData {
+            sk_flags: pg_sys::SK_ROW_HEADER as i32,
+            sk_attno: 2,
+            sk_strategy: pg_sys::BTGreaterEqualStrategyNumber as u16,
+            sk_argument: pg_sys::Datum::from(members.as_mut_ptr()),
+            ..Default::default()
         };
-        // SAFETY: one scan key for each column of the index, which is open while it is scanned.
+        if let [first, second, ..] = self.keys.as_mut_slice() {
+            first.sk_argument = prefix.datum;
+            *second = header;
+        }
+        // SAFETY: as the caller promises; a row comparison is the only other entry.
+        unsafe { self.restart(2) };
+    }
+
+    unsafe fn restart(&mut self, keys: usize) {
+        // SAFETY: the scan was begun with at least as many keys.
         unsafe {
-            let index = pg_sys::index_open(by.index, pg_sys::RowExclusiveLock as i32);
-            let mut keys = vec![pg_sys::ScanKeyData::default(); key.len()];
-            for (i, (entry, (arg, (equal, collation)))) in
-                keys.iter_mut().zip(key.iter().zip(&by.equal)).enumerate()
-            {
-                pg_sys::ScanKeyEntryInitialize(
-                    entry,
-                    0,
-                    (i + 1) as i16,
-                    pg_sys::BTEqualStrategyNumber as u16,
-                    pg_sys::InvalidOid,
-                    *collation,
-                    *equal,
-                    arg.datum,
-                );
-            }
-            let scan = begin(self.relation, index, snapshot, keys.len() as i32);
+            (*self.scan).numberOfKeys = keys as i32;
             pg_sys::index_rescan(
-                scan,
-                keys.as_mut_ptr(),
-                keys.len() as i32,
+                self.scan,
+                self.keys.as_mut_ptr(),
+                keys as i32,
                 std::ptr::null_mut(),
                 0,
             );
-            while pg_sys::index_getnext_slot(
-                scan,
+        }
+    }
+
+    /// The next row, in a slot that holds it until the call after this one.
+    ///
+    /// # Safety
+    /// The search has been started.
+    pub(super) unsafe fn next(&mut self) -> Option<*mut pg_sys::TupleTableSlot> {
+        // SAFETY: as the caller promises.
+        let found = unsafe {
+            pg_sys::index_getnext_slot(
+                self.scan,
                 pg_sys::ScanDirection::ForwardScanDirection,
-                slot,
-            ) && work(slot)
-            {}
-            pg_sys::index_endscan(scan);
-            pg_sys::index_close(index, pg_sys::NoLock as i32);
+                self.slot,
+            )
+        };
+        found.then_some(self.slot)
+    }
+
+    /// # Safety
+    /// The table is still open.
+    pub(super) unsafe fn end(self) {
+        // SAFETY: begun once, ended once.
+        unsafe {
+            pg_sys::index_endscan(self.scan);
+            pg_sys::ExecDropSingleTupleTableSlot(self.slot);
+            pg_sys::index_close(self.index, pg_sys::NoLock as i32);
         }
     }
 }
 
-/// # Safety
-/// Both relations are open; the snapshot lives as long as the scan.
-unsafe fn begin(
-    relation: pg_sys::Relation,
-    index: pg_sys::Relation,
-    snapshot: pg_sys::Snapshot,
-    keys: i32,
-) -> pg_sys::IndexScanDesc {
-    // SAFETY: as the caller promises.
-    unsafe {
-        #[cfg(not(feature = "pg18"))]
-        return pg_sys::index_beginscan(relation, index, snapshot, keys, 0);
-        #[cfg(feature = "pg18")]
-        return pg_sys::index_beginscan(relation, index, snapshot, std::ptr::null_mut(), keys, 0);
+impl Key {
+    /// One scan key per column, still without its argument.
+    fn equalities(&self) -> Vec<pg_sys::ScanKeyData> {
+        let columns = (1..).zip(&self.columns);
+        columns
+            .map(|(number, column)| {
+                let strategy = pg_sys::BTEqualStrategyNumber;
+                column.scan_key(number, 0, strategy, column.equal, pg_sys::Datum::null())
+            })
+            .collect()
+    }
+
+    /// The members of a row comparison of the columns after the first one.
+    fn after(&self, from: &[Arg]) -> Vec<pg_sys::ScanKeyData> {
+        let columns = (1..).zip(&self.columns).skip(1).zip(from);
+        let member = |((number, column), arg): ((i16, &super::KeyColumn), &Arg)| {
+            let flags = pg_sys::SK_ROW_MEMBER;
+            let strategy = pg_sys::BTGreaterEqualStrategyNumber;
+            column.scan_key(number, flags, strategy, column.compare, arg.datum)
+        };
+        let mut members: Vec<_> = columns.map(member).collect();
+        if let Some(last) = members.last_mut() {
+            last.sk_flags |= pg_sys::SK_ROW_END as i32;
+        }
+        members
+    }
+}
+
+impl super::KeyColumn {
+    fn scan_key(
+        &self,
+        number: i16,
+        flags: u32,
+        strategy: u32,
+        function: pg_sys::Oid,
+        argument: pg_sys::Datum,
+    ) -> pg_sys::ScanKeyData {
+        let mut entry = pg_sys::ScanKeyData::default();
+        // SAFETY: the function is the index's own for this column.
+        unsafe {
+            pg_sys::ScanKeyEntryInitialize(
+                &mut entry,
+                flags as i32,
+                number,
+                strategy as u16,
+                pg_sys::InvalidOid,
+                self.collation,
+                function,
+                argument,
+            );
+        }
+        entry
     }
 }

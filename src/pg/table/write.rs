@@ -2,6 +2,7 @@
 
 use pgrx::pg_sys;
 
+use super::find::Search;
 use super::{Named, Open, Table};
 use crate::pg::spi::{Arg, Db};
 
@@ -37,31 +38,26 @@ impl Table {
         }
         let open = self.open(columns, pg_sys::RowExclusiveLock);
         let places = open.chosen(chosen);
-        // SAFETY: both slots have the relation's attributes and are dropped before the relation is closed. The old
+        // SAFETY: both slots have the relation's attributes and are dropped before the relation is closed; the old
         // row's values stay pinned in its slot until the new row has been formed.
         unsafe {
-            let old = pg_sys::table_slot_create(open.relation, std::ptr::null_mut());
             let new = virtual_slot(open.relation);
+            let mut search = Search::begin(&open, &raw mut pg_sys::SnapshotSelfData);
             let mut indexes = Indexes::new(open.relation);
             for row in rows {
                 let row = row.as_ref();
-                let key = row.get(..self.key).unwrap_or_default();
-                let mut found = false;
-                open.each(&raw mut pg_sys::SnapshotSelfData, key, old, |old| {
-                    pg_sys::slot_getallattrs(old);
-                    fill(new, &places, row, Some(old));
-                    open.require(new);
-                    replace(&open, old, new, &mut indexes);
-                    found = true;
-                    false
-                });
-                if !found {
+                search.by(row.get(..self.key).unwrap_or_default());
+                let Some(old) = search.next() else {
                     pgrx::error!("a row of {} has vanished under its lock", self.name);
-                }
+                };
+                pg_sys::slot_getallattrs(old);
+                fill(new, &places, row, Some(old));
+                open.require(new);
+                replace(&open, old, new, &mut indexes);
             }
+            search.end();
             indexes.close();
             pg_sys::ExecDropSingleTupleTableSlot(new);
-            pg_sys::ExecDropSingleTupleTableSlot(old);
             open.close();
             pg_sys::CommandCounterIncrement();
         }
@@ -73,35 +69,16 @@ impl Table {
             return;
         }
         let open = self.open(columns, pg_sys::RowExclusiveLock);
-        // SAFETY: the slot fits the relation and is dropped before it is closed.
+        // SAFETY: the search ends before the relation is closed.
         unsafe {
-            let slot = pg_sys::table_slot_create(open.relation, std::ptr::null_mut());
+            let mut search = Search::begin(&open, &raw mut pg_sys::SnapshotSelfData);
             for key in keys {
-                open.each(
-                    &raw mut pg_sys::SnapshotSelfData,
-                    key.as_ref(),
-                    slot,
-                    |slot| {
-                        let mut place = (*slot).tts_tid;
-                        let mut failure = pg_sys::TM_FailureData::default();
-                        let result = pg_sys::table_tuple_delete(
-                            open.relation,
-                            &mut place,
-                            pg_sys::GetCurrentCommandId(true),
-                            std::ptr::null_mut(),
-                            std::ptr::null_mut(),
-                            true,
-                            &mut failure,
-                            false,
-                        );
-                        if result == pg_sys::TM_Result::TM_Updated {
-                            pgrx::error!("a queue entry of {} was changed in place", self.name);
-                        }
-                        true
-                    },
-                );
+                search.by(key.as_ref());
+                while let Some(slot) = search.next() {
+                    remove(&open, slot);
+                }
             }
-            pg_sys::ExecDropSingleTupleTableSlot(slot);
+            search.end();
             open.close();
             pg_sys::CommandCounterIncrement();
         }
@@ -218,6 +195,30 @@ unsafe fn replace(
         if any {
             indexes.insert(new, true, summarizing);
         }
+    }
+}
+
+/// Deletes a row, unless somebody else does.
+///
+/// # Safety
+/// The slot holds a row of the open relation.
+unsafe fn remove(open: &Open, slot: *mut pg_sys::TupleTableSlot) {
+    // SAFETY: as the caller promises.
+    let result = unsafe {
+        let mut failure = pg_sys::TM_FailureData::default();
+        pg_sys::table_tuple_delete(
+            open.relation,
+            &mut (*slot).tts_tid,
+            pg_sys::GetCurrentCommandId(true),
+            std::ptr::null_mut(),
+            std::ptr::null_mut(),
+            true,
+            &mut failure,
+            false,
+        )
+    };
+    if result == pg_sys::TM_Result::TM_Updated {
+        pgrx::error!("an entry that is only ever deleted was changed in place");
     }
 }
 

@@ -7,8 +7,8 @@ use crate::model::due;
 use crate::model::execution::Execution;
 use crate::model::time::Instant;
 use crate::pg::array;
-use crate::pg::spi::{Arg, Db, Row, Stmt};
-use crate::pg::table::{Held, Named, Table};
+use crate::pg::spi::{Db, Row, Stmt};
+use crate::pg::table::{Finder, Held, Named, Table};
 
 use super::ready;
 
@@ -17,11 +17,12 @@ mod decode;
 mod rare;
 mod write;
 
+use columns::Column;
+
 pub use decode::{decode, legal};
 pub use write::{insert, insert_chosen, save, save_with_detail, save_with_result};
 
-/// Rows are found and locked by their id.
-static LOCKS: Table = Table::new("ff_engine.execution", 1);
+static BY_ID: Table = Table::new("ff_engine.execution", 1);
 const ID: &[Named] = &[("execution_id", UUIDOID)];
 
 static STATES: Stmt<1> = Stmt::new(
@@ -67,9 +68,35 @@ fn lock_by(db: &Db, ids: &[Uuid], held: Held) -> Vec<Execution> {
     let mut ids = ids.to_vec();
     ids.sort_unstable();
     ids.dedup();
-    let keys: Vec<[Arg; 1]> = ids.into_iter().map(|id| [id.into()]).collect();
-    let rows = LOCKS.lock(db, ID, &keys, held);
-    rows.iter().map(decode).inspect(hold).collect()
+    if ids.is_empty() {
+        return Vec::new();
+    }
+    BY_ID.find(db, ID, |finder| {
+        let locked = |id: Uuid| finder.lock(&[id.into()], held, decode);
+        ids.into_iter().filter_map(locked).inspect(hold).collect()
+    })
+}
+
+/// Finds executions that a claim may take, one after the other.
+pub struct Candidates<'a>(&'a Finder<'a>);
+
+impl Candidates<'_> {
+    /// Locks an execution if it is free and wanted as it stands under the lock; with its kind.
+    pub fn lock(
+        &self,
+        id: Uuid,
+        wanted: impl Fn(&Execution) -> bool,
+    ) -> Option<(Execution, String)> {
+        self.0.lock_if(&[id.into()], |row| {
+            let execution = decode(row);
+            wanted(&execution).then(|| (execution, row.get(Column::kind as usize)))
+        })
+    }
+}
+
+/// Lends the finder of candidates.
+pub fn candidates<T>(db: &Db, work: impl FnOnce(&Candidates) -> T) -> T {
+    BY_ID.find(db, ID, |finder| work(&Candidates(finder)))
 }
 
 /// A claim passes over what is locked, so its queue is looked at again when the lock is gone.
