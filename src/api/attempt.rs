@@ -84,7 +84,6 @@ pub fn waiting(p: Paused) -> (String, &'static str, i32, bool) {
 
 /// Sets percent and message of the running attempt.
 #[pg_extern(volatile, parallel_unsafe, security_definer)]
-#[search_path(pg_catalog, pg_temp)]
 fn ff_progress(
     handle: Option<String>,
     percent: default!(Option<i32>, "NULL"),
@@ -98,7 +97,6 @@ fn ff_progress(
 
 /// Gives the lease back until an instant; the same attempt goes on then.
 #[pg_extern(volatile, parallel_unsafe, security_definer)]
-#[search_path(pg_catalog, pg_temp)]
 #[allow(clippy::type_complexity)]
 fn ff_delay(
     handle: Option<String>,
@@ -122,7 +120,6 @@ fn ff_delay(
 
 /// Gives the lease back until the execution's children have ended.
 #[pg_extern(volatile, parallel_unsafe, security_definer)]
-#[search_path(pg_catalog, pg_temp)]
 #[allow(clippy::type_complexity)]
 fn ff_wait_children(
     handle: Option<String>,
@@ -141,7 +138,6 @@ fn ff_wait_children(
 
 /// Ends the execution with success.
 #[pg_extern(volatile, parallel_unsafe, security_definer)]
-#[search_path(pg_catalog, pg_temp)]
 #[allow(clippy::type_complexity)]
 fn ff_complete(
     handle: Option<String>,
@@ -166,7 +162,6 @@ fn ff_complete(
 
 /// Ends many executions with success: all or none, or each as it goes.
 #[pg_extern(volatile, parallel_unsafe, security_definer)]
-#[search_path(pg_catalog, pg_temp)]
 #[allow(clippy::type_complexity)]
 fn ff_complete_many(
     handles: Option<Vec<Option<String>>>,
@@ -240,7 +235,6 @@ fn ff_complete_many(
 
 /// Ends the attempt with a failure; the policy decides whether another follows.
 #[pg_extern(volatile, parallel_unsafe, security_definer)]
-#[search_path(pg_catalog, pg_temp)]
 #[allow(clippy::type_complexity)]
 fn ff_fail(
     handle: Option<String>,
@@ -277,7 +271,6 @@ fn ff_fail(
 
 /// Cancels the execution by the worker that holds it.
 #[pg_extern(volatile, parallel_unsafe, security_definer)]
-#[search_path(pg_catalog, pg_temp)]
 #[allow(clippy::type_complexity)]
 fn ff_cancel(
     handle: Option<String>,

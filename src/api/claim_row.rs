@@ -45,7 +45,6 @@ macro_rules! claims {
     ($volatility:ident $(#[$meta:meta])* fn $name:ident($($args:tt)*) -> [$($before:tt)*] $body:block) => {
         $(#[$meta])*
         #[pgrx::pg_extern($volatility, parallel_unsafe, security_definer)]
-        #[search_path(pg_catalog, pg_temp)]
         #[allow(clippy::too_many_arguments, clippy::type_complexity)]
         fn $name($($args)*) -> TableIterator<'static, (
             $($before)*

@@ -25,7 +25,6 @@ fn retention_ms(value: Option<Interval>) -> Result<Option<i64>> {
 
 /// Creates one execution.
 #[pg_extern(volatile, parallel_unsafe, security_definer)]
-#[search_path(pg_catalog, pg_temp)]
 #[allow(clippy::too_many_arguments, clippy::type_complexity)]
 fn ff_create_execution(
     lane: Option<String>,
@@ -103,7 +102,6 @@ fn batch_row((i, c): (usize, Created)) -> BatchRow {
 
 /// Creates executions from a JSON array of objects whose keys are the argument names of `ff_create_execution`.
 #[pg_extern(volatile, parallel_unsafe, security_definer)]
-#[search_path(pg_catalog, pg_temp)]
 #[allow(clippy::type_complexity)]
 fn ff_create_executions(
     items: Option<Jsonb>,
@@ -136,7 +134,6 @@ fn ff_create_executions(
 
 /// Creates one execution per payload.
 #[pg_extern(volatile, parallel_unsafe, security_definer)]
-#[search_path(pg_catalog, pg_temp)]
 #[allow(clippy::too_many_arguments, clippy::type_complexity)]
 fn ff_create_many(
     lane: Option<String>,

@@ -33,7 +33,6 @@ pub fn row(r: Renewed) -> Row {
 
 /// Extends the lease of a handle from now on.
 #[pg_extern(volatile, parallel_unsafe, security_definer)]
-#[search_path(pg_catalog, pg_temp)]
 #[allow(clippy::type_complexity)]
 fn ff_renew(
     handle: Option<String>,
@@ -58,7 +57,6 @@ fn ff_renew(
 
 /// Extends all leases of a worker; one that does not hold is reported, not raised.
 #[pg_extern(volatile, parallel_unsafe, security_definer)]
-#[search_path(pg_catalog, pg_temp)]
 #[allow(clippy::type_complexity)]
 fn ff_renew_many(
     handles: Option<Vec<Option<String>>>,

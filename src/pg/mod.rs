@@ -10,6 +10,7 @@ pub mod composite;
 pub mod jsonb;
 pub mod lock;
 pub mod mark;
+pub mod path;
 pub mod plan;
 pub mod procedure;
 pub mod process;

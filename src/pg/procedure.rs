@@ -5,6 +5,7 @@ use std::ffi::CStr;
 use pgrx::pg_sys;
 use pgrx::{AnyElement, FromDatum};
 
+use super::path;
 use super::spi::Db;
 
 /// A procedure called outside a transaction block.
@@ -48,26 +49,14 @@ impl Procedure {
         unsafe {
             let (mut user, mut security) = (pg_sys::InvalidOid, 0);
             pg_sys::GetUserIdAndSecContext(&mut user, &mut security);
-            let level = pg_sys::NewGUCNestLevel();
-            pg_sys::set_config_option(
-                c"search_path".as_ptr(),
-                c"pg_catalog, pg_temp".as_ptr(),
-                pg_sys::GucContext::PGC_USERSET,
-                pg_sys::GucSource::PGC_S_SESSION,
-                pg_sys::GucAction::GUC_ACTION_SAVE,
-                true,
-                0,
-                false,
-            );
             pg_sys::SetUserIdAndSecContext(
                 self.owner,
                 security | pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32,
             );
             pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
-            let value = work(&Db::connected());
+            let value = path::pinned(|| work(&Db::connected()));
             pg_sys::PopActiveSnapshot();
             pg_sys::SetUserIdAndSecContext(user, security);
-            pg_sys::AtEOXact_GUC(true, level);
             pg_sys::SPI_commit();
             value
         }

@@ -8,6 +8,7 @@ use std::ptr;
 use pgrx::pg_sys;
 use pgrx::{FromDatum, IntoDatum};
 
+use super::path;
 use super::plan::Pinned;
 
 /// Proof that SPI is connected; everything that runs SQL asks for it.
@@ -200,8 +201,18 @@ impl Kept {
         args: &[Arg],
         read_only: bool,
     ) -> Rows {
+        path::pinned(|| self.run(sql, types, args, read_only))
+    }
+
+    fn run(
+        &self,
+        sql: impl FnOnce() -> CString,
+        types: &[pg_sys::Oid],
+        args: &[Arg],
+        read_only: bool,
+    ) -> Rows {
         let _pinned = Pinned::new();
-        // SAFETY: `_db` proves that SPI is connected; argument arrays have the plan's length; the plan is kept
+        // SAFETY: `execute` has proof that SPI is connected; argument arrays have the plan's length; the plan is kept
         // for the life of the backend and only used by its one thread.
         unsafe {
             if self.0.get().is_null() {

@@ -17,7 +17,6 @@ static INSERT: Write<5> = Write::insert(
         ("execution_id", UUIDOID),
         ("recheck_at", TIMESTAMPTZOID),
     ],
-    "",
 );
 
 static DELETE: Write<4> = Write::delete(

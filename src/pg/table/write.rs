@@ -4,6 +4,7 @@ use pgrx::pg_sys;
 
 use super::find::Search;
 use super::{Named, Open, Table};
+use crate::pg::path;
 use crate::pg::spi::{Arg, Db};
 
 impl Table {
@@ -222,6 +223,20 @@ unsafe fn remove(open: &Open, slot: *mut pg_sys::TupleTableSlot) {
     }
 }
 
+/// Whether no index computes anything, so that no function is called whose author trusts the path.
+///
+/// # Safety
+/// The indexes of the relation are open.
+unsafe fn plain(info: *mut pg_sys::ResultRelInfo) -> bool {
+    // SAFETY: the array has an item for each open index.
+    unsafe {
+        (0..(*info).ri_NumIndices as usize).all(|i| {
+            let index = *(*info).ri_IndexRelationInfo.add(i);
+            (*index).ii_Expressions.is_null() && (*index).ii_Predicate.is_null()
+        })
+    }
+}
+
 /// The indexes of a relation, opened when the first entry is made.
 struct Indexes {
     relation: pg_sys::Relation,
@@ -244,10 +259,10 @@ impl Indexes {
         &mut self,
         slot: *mut pg_sys::TupleTableSlot,
         update: bool,
-        summarizing: bool,
+        #[cfg_attr(feature = "pg15", allow(unused_variables))] summarizing: bool,
     ) {
         // SAFETY: as the caller promises; a relation outside any range table has number 0, as in the server's own
-        // catalog updates.
+        // catalog updates. Only servers from 16 on tell summarizing indexes apart.
         unsafe {
             let (info, state) = *self.open.get_or_insert_with(|| {
                 let info: *mut pg_sys::ResultRelInfo =
@@ -257,9 +272,7 @@ impl Indexes {
                 pg_sys::ExecOpenIndices(info, false);
                 (info, pg_sys::CreateExecutorState())
             });
-            #[cfg(feature = "pg15")]
-            {
-                debug_assert!(!summarizing);
+            let enter = || {
                 pg_sys::ExecInsertIndexTuples(
                     info,
                     slot,
@@ -268,19 +281,15 @@ impl Indexes {
                     false,
                     std::ptr::null_mut(),
                     std::ptr::null_mut(),
-                );
-            }
-            #[cfg(not(feature = "pg15"))]
-            pg_sys::ExecInsertIndexTuples(
-                info,
-                slot,
-                state,
-                update,
-                false,
-                std::ptr::null_mut(),
-                std::ptr::null_mut(),
-                summarizing,
-            );
+                    #[cfg(not(feature = "pg15"))]
+                    summarizing,
+                )
+            };
+            if plain(info) {
+                enter()
+            } else {
+                path::pinned(enter)
+            };
         }
     }
 
