@@ -9,7 +9,7 @@ use crate::model::time::Instant;
 use crate::pg::array;
 use crate::pg::spi::{Db, Row, Stmt};
 
-use super::ready;
+use super::{binding, ready};
 
 mod columns;
 mod decode;
@@ -36,21 +36,23 @@ static LOCK_FREE: Stmt<1> = Stmt::new(
     [UUIDARRAYOID],
 );
 
-static STATES: Stmt<1> = Stmt::new(
+static STATES: Stmt<2> = Stmt::new(
     c"SELECT e.execution_id, ff_engine.public_word(e.state),
              e.partition_key
-        FROM ff_engine.execution AS e WHERE e.execution_id = ANY ($1)",
-    [UUIDARRAYOID],
+        FROM ff_engine.execution AS e
+       WHERE e.execution_id = ANY ($1) AND ($2 IS NULL OR e.namespace_id = ANY ($2))",
+    [UUIDARRAYOID, INT4ARRAYOID],
 );
 
-static OUTCOMES: Stmt<1> = Stmt::new(
+static OUTCOMES: Stmt<2> = Stmt::new(
     c"SELECT n.execution_id,
              ff_engine.public_word(e.state),
              ff_engine.outcome_word(ff_engine.outcome(e.state)), e.completed_at
         FROM unnest($1) WITH ORDINALITY AS n (execution_id, ordinal)
         LEFT JOIN ff_engine.execution AS e ON e.execution_id = n.execution_id
+              AND ($2 IS NULL OR e.namespace_id = ANY ($2))
        ORDER BY n.ordinal",
-    [UUIDARRAYOID],
+    [UUIDARRAYOID, INT4ARRAYOID],
 );
 
 static PURGE: Stmt<1> = Stmt::new(
@@ -60,8 +62,9 @@ static PURGE: Stmt<1> = Stmt::new(
     [UUIDARRAYOID],
 );
 
-/// Locks one execution (G4).
+/// Locks one execution (G4). One that the calling roles may not see is absent.
 pub fn lock(db: &Db, id: Uuid) -> Option<Execution> {
+    let id = *binding::visible(db, &[id]).first()?;
     LOCK_ONE
         .run(db, [id.into()])
         .first()
@@ -76,16 +79,16 @@ fn hold(e: &Execution) {
     }
 }
 
-/// Locks executions in ascending id; absent ones are left out.
+/// Locks executions in ascending id; absent ones, and those that the calling roles may not see, are left out.
 pub fn lock_all(db: &Db, ids: &[Uuid]) -> Vec<Execution> {
     match ids {
         [] => Vec::new(),
         [id] => lock(db, *id).into_iter().collect(),
-        ids => decode_all(&LOCK_MANY, db, ids),
+        ids => decode_all(&LOCK_MANY, db, &binding::visible(db, ids)),
     }
 }
 
-/// Locks those executions that nobody else holds.
+/// Locks those executions that nobody else holds, for what time does to them, whoever calls.
 pub fn lock_free(db: &Db, ids: &[Uuid]) -> Vec<Execution> {
     if ids.is_empty() {
         Vec::new()
@@ -102,9 +105,9 @@ fn decode_all(stmt: &Stmt<1>, db: &Db, ids: &[Uuid]) -> Vec<Execution> {
         .collect()
 }
 
-/// Public state and partition of executions, unlocked.
+/// Public state and partition of executions that the calling roles may see, unlocked.
 pub fn states(db: &Db, ids: &[Uuid]) -> Vec<(Uuid, String, i16)> {
-    let rows = STATES.run(db, [array::uuids(ids.iter().copied())]);
+    let rows = STATES.run(db, [array::uuids(ids.iter().copied()), binding::only()]);
     rows.iter()
         .map(|r| (r.get(1), r.get(2), r.get(3)))
         .collect()
@@ -131,7 +134,7 @@ pub fn standings(db: &Db, ids: &[Uuid]) -> Vec<Standing> {
         completed_at: r.get::<Option<i64>>(4).map(Instant),
     };
     OUTCOMES
-        .run(db, [array::uuids(ids.iter().copied())])
+        .run(db, [array::uuids(ids.iter().copied()), binding::only()])
         .iter()
         .map(row)
         .collect()
