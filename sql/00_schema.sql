@@ -27,6 +27,14 @@ CREATE TABLE ff_engine.namespace (
     name         text COLLATE "C" NOT NULL UNIQUE
 );
 
+-- Roles that see and act on some namespaces only; one without a row here sees all. The second column may not move:
+-- pg/binding.rs reads the first two by their place.
+CREATE TABLE ff_engine.namespace_role (
+    role         regrole NOT NULL,
+    namespace_id int     NOT NULL,
+    PRIMARY KEY (role, namespace_id)
+);
+
 -- A queue is what a claim reads in order: one lane, one namespace, one set of required capabilities.
 CREATE TABLE ff_engine.queue (
     queue_id     int    GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

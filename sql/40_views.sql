@@ -2,12 +2,15 @@
 --
 -- The views are read only and stand in the schema that CREATE EXTENSION targets. What is large (payload, result,
 -- policy) is read by the functions of 50_reads.sql instead.
+--
+-- A role bound to namespaces sees nothing of the others: ff_engine.admits() says so of each row, admits(NULL) of all
+-- at once. The barrier keeps conditions of the reader's own from looking at a row before that.
 
 -- Every name and operator here means pg_catalog's, whatever the schema holds that the extension is created in.
 SET LOCAL search_path = pg_catalog, pg_temp;
 
 -- One row per execution. A lease shows only while the execution is active, its epoch always.
-CREATE VIEW @extschema@.ff_executions AS
+CREATE VIEW @extschema@.ff_executions WITH (security_barrier) AS
 SELECT e.execution_id,
        e.partition_key,
        n.name AS namespace,
@@ -72,11 +75,12 @@ SELECT e.execution_id,
   JOIN ff_engine.lane AS l ON l.lane_id = e.lane_id
   JOIN ff_engine.queue AS q ON q.queue_id = e.queue_id
   LEFT JOIN ff_engine.claimer AS c ON c.claimer_id = e.claimer_id AND e.ownership_state <> 'u'
-  LEFT JOIN ff_engine.execution_input AS i ON i.execution_id = e.execution_id;
+  LEFT JOIN ff_engine.execution_input AS i ON i.execution_id = e.execution_id
+ WHERE ff_engine.admits(e.namespace_id);
 
 -- One row per attempt. The latest stands in its execution's row, those it has superseded in the archive;
 -- the lease is the attempt's latest, whether or not it still holds.
-CREATE VIEW @extschema@.ff_attempts AS
+CREATE VIEW @extschema@.ff_attempts WITH (security_barrier) AS
 SELECT a.execution_id,
        a.attempt_index,
        a.attempt_id,
@@ -104,17 +108,20 @@ SELECT a.execution_id,
                e.lease_epoch, e.claimer_id, e.previous_attempt_index, e.attempt_reason, e.pause_kind,
                e.attempt_failure_reason, e.attempt_failure_category, e.attempt_failure_class, e.attempt_failure_detail
           FROM ff_engine.execution_row AS e
-         WHERE e.total_attempt_count > 0
+         WHERE e.total_attempt_count > 0 AND ff_engine.admits(e.namespace_id)
         UNION ALL
         SELECT o.execution_id, o.attempt_index, o.attempt_id, o.attempt_type, o.attempt_record,
                o.attempt_started_at, o.attempt_ended_at, o.attempt_suspended_at, o.time_remaining_ms, o.lease_id,
                o.lease_epoch, o.claimer_id, o.previous_attempt_index, o.attempt_reason, o.pause_kind,
                o.attempt_failure_reason, o.attempt_failure_category, o.attempt_failure_class, o.attempt_failure_detail
-          FROM ff_engine.attempt AS o) AS a
+          FROM ff_engine.attempt AS o
+         WHERE CASE WHEN ff_engine.admits(NULL) THEN true
+                    ELSE (SELECT ff_engine.admits(x.namespace_id) FROM ff_engine.execution AS x
+                           WHERE x.execution_id = o.execution_id) END) AS a
   LEFT JOIN ff_engine.claimer AS c ON c.claimer_id = a.claimer_id;
 
 -- One row per lease of an active execution, live, past due, marked expired or revoked.
-CREATE VIEW @extschema@.ff_leases AS
+CREATE VIEW @extschema@.ff_leases WITH (security_barrier) AS
 SELECT e.execution_id,
        n.name AS namespace,
        l.name AS lane,
@@ -143,10 +150,10 @@ SELECT e.execution_id,
   JOIN ff_engine.namespace AS n ON n.namespace_id = e.namespace_id
   JOIN ff_engine.lane AS l ON l.lane_id = e.lane_id
   JOIN ff_engine.claimer AS c ON c.claimer_id = e.claimer_id
- WHERE e.lifecycle_phase = 'a';
+ WHERE e.lifecycle_phase = 'a' AND ff_engine.admits(e.namespace_id);
 
 -- One row per registered lane. The inner query keeps the view from being written through.
-CREATE VIEW @extschema@.ff_lanes AS
+CREATE VIEW @extschema@.ff_lanes WITH (security_barrier) AS
 WITH known AS (
     SELECT l.name AS lane,
            l.state,
@@ -154,7 +161,8 @@ WITH known AS (
            l.registered_at,
            l.registered_by,
            l.retention_ms * interval '1 millisecond' AS retention
-      FROM ff_engine.lane AS l)
+      FROM ff_engine.lane AS l
+     WHERE ff_engine.admits_lane(l.lane_id))
 SELECT k.lane, k.state, k.reason, k.registered_at, k.registered_by, k.retention FROM known AS k;
 
 SET LOCAL search_path = @extschema@, pg_temp;

@@ -4,6 +4,7 @@
 -- stand in a materialised `asked`, which is read even if nothing is found: a wrong argument is always refused.
 -- Where a page is cut from a wide scan the planner is held to the index that gives the order; where one execution is
 -- looked up through many joins, to the joins as written, since looking for a better order costs more than the look-up.
+-- ff_engine.admits() stands in every read: a role bound to namespaces sees nothing of the others.
 
 -- Every name and operator here means pg_catalog's, whatever the schema holds that the extension is created in.
 SET LOCAL search_path = pg_catalog, pg_temp;
@@ -35,7 +36,7 @@ BEGIN ATOMIC
     WITH asked AS MATERIALIZED (SELECT ff_engine.given(ff_read_execution_state.execution_id) AS id)
     SELECT ff_engine.public_word(e.state)
       FROM asked AS a
-      JOIN ff_engine.execution AS e ON e.execution_id = a.id;
+      JOIN ff_engine.execution AS e ON e.execution_id = a.id AND ff_engine.admits(e.namespace_id);
 END;
 
 CREATE FUNCTION @extschema@.ff_get_execution_result(execution_id uuid)
@@ -45,7 +46,7 @@ BEGIN ATOMIC
     WITH asked AS MATERIALIZED (SELECT ff_engine.given(ff_get_execution_result.execution_id) AS id)
     SELECT e.result, e.result_encoding, e.completed_at
       FROM asked AS a
-      JOIN ff_engine.execution AS e ON e.execution_id = a.id AND ff_engine.outcome(e.state) = 's';
+      JOIN ff_engine.execution AS e ON e.execution_id = a.id AND ff_engine.admits(e.namespace_id) AND ff_engine.outcome(e.state) = 's';
 END;
 
 CREATE FUNCTION @extschema@.ff_read_execution_context(execution_id uuid)
@@ -55,7 +56,7 @@ BEGIN ATOMIC
     WITH asked AS MATERIALIZED (SELECT ff_engine.given(ff_read_execution_context.execution_id) AS id)
     SELECT i.payload, i.payload_encoding, e.kind, coalesce(e.tags, '{}'::jsonb)
       FROM asked AS a
-      LEFT JOIN ff_engine.execution AS e ON e.execution_id = a.id
+      LEFT JOIN ff_engine.execution AS e ON e.execution_id = a.id AND ff_engine.admits(e.namespace_id)
       LEFT JOIN ff_engine.execution_input AS i ON i.execution_id = e.execution_id
      WHERE ff_engine.existing(a.id, e.execution_id IS NOT NULL);
 END;
@@ -95,7 +96,7 @@ BEGIN ATOMIC
     WITH asked AS MATERIALIZED (SELECT ff_engine.given(ff_read_current_attempt_index.execution_id) AS id)
     SELECT nullif(e.total_attempt_count - 1, -1)
       FROM asked AS a
-      LEFT JOIN ff_engine.execution AS e ON e.execution_id = a.id
+      LEFT JOIN ff_engine.execution AS e ON e.execution_id = a.id AND ff_engine.admits(e.namespace_id)
      WHERE ff_engine.existing(a.id, e.execution_id IS NOT NULL);
 END;
 
@@ -105,7 +106,7 @@ BEGIN ATOMIC
     WITH asked AS MATERIALIZED (SELECT ff_engine.given(ff_read_total_attempt_count.execution_id) AS id)
     SELECT e.total_attempt_count
       FROM asked AS a
-      LEFT JOIN ff_engine.execution AS e ON e.execution_id = a.id
+      LEFT JOIN ff_engine.execution AS e ON e.execution_id = a.id AND ff_engine.admits(e.namespace_id)
      WHERE ff_engine.existing(a.id, e.execution_id IS NOT NULL);
 END;
 
@@ -113,7 +114,7 @@ CREATE FUNCTION @extschema@.ff_resolve_execution_flow_id(execution_id uuid) RETU
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     WITH asked AS MATERIALIZED (SELECT ff_engine.given(ff_resolve_execution_flow_id.execution_id) AS id)
-    SELECT e.flow_id FROM asked AS a JOIN ff_engine.execution AS e ON e.execution_id = a.id;
+    SELECT e.flow_id FROM asked AS a JOIN ff_engine.execution AS e ON e.execution_id = a.id AND ff_engine.admits(e.namespace_id);
 END;
 
 CREATE FUNCTION @extschema@.ff_get_execution_tag(execution_id uuid, key text) RETURNS text
@@ -121,7 +122,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     WITH asked AS MATERIALIZED (
         SELECT ff_engine.given(ff_get_execution_tag.execution_id) AS id, ff_engine.tag_key(key) AS key)
-    SELECT e.tags ->> a.key FROM asked AS a JOIN ff_engine.execution AS e ON e.execution_id = a.id;
+    SELECT e.tags ->> a.key FROM asked AS a JOIN ff_engine.execution AS e ON e.execution_id = a.id AND ff_engine.admits(e.namespace_id);
 END;
 
 CREATE FUNCTION @extschema@.ff_get_execution_namespace(execution_id uuid) RETURNS text
@@ -130,7 +131,7 @@ BEGIN ATOMIC
     WITH asked AS MATERIALIZED (SELECT ff_engine.given(ff_get_execution_namespace.execution_id) AS id)
     SELECT n.name
       FROM asked AS a
-      JOIN ff_engine.execution AS e ON e.execution_id = a.id
+      JOIN ff_engine.execution AS e ON e.execution_id = a.id AND ff_engine.admits(e.namespace_id)
       JOIN ff_engine.namespace AS n ON n.namespace_id = e.namespace_id;
 END;
 
@@ -140,7 +141,7 @@ BEGIN ATOMIC
     WITH asked AS MATERIALIZED (SELECT ff_engine.given(ff_format_execution_id.execution_id) AS id)
     SELECT '{fp:' || e.partition_key || '}:' || a.id
       FROM asked AS a
-      LEFT JOIN ff_engine.execution AS e ON e.execution_id = a.id
+      LEFT JOIN ff_engine.execution AS e ON e.execution_id = a.id AND ff_engine.admits(e.namespace_id)
      WHERE ff_engine.existing(a.id, e.execution_id IS NOT NULL);
 END;
 
@@ -188,6 +189,7 @@ BEGIN ATOMIC
                      FROM ff_engine.execution AS e
                     WHERE e.execution_id >= coalesce(after, '00000000-0000-0000-0000-000000000000')
                       AND e.execution_id IS DISTINCT FROM after
+                      AND ff_engine.admits(e.namespace_id)
                       AND (a.partition IS NULL OR e.partition_key = a.partition)
                       AND (ff_list_executions.namespace IS NULL OR e.namespace_id = a.namespace)
                       AND (ff_list_executions.lane IS NULL OR e.lane_id = a.lane)
@@ -210,7 +212,8 @@ BEGIN ATOMIC
     SELECT ff_engine.public_word(v.state), sum(v.n)::bigint
       FROM (SELECT e.state, count(*) AS n
               FROM ff_engine.execution AS e
-             WHERE (ff_count_executions.lane IS NULL
+             WHERE ff_engine.admits(e.namespace_id)
+               AND (ff_count_executions.lane IS NULL
                     OR e.lane_id = (SELECT l.lane_id FROM ff_engine.lane AS l WHERE l.name = ff_count_executions.lane))
                AND (ff_count_executions.namespace IS NULL
                     OR e.namespace_id = (SELECT n.namespace_id FROM ff_engine.namespace AS n WHERE n.name = ff_count_executions.namespace))
@@ -231,7 +234,7 @@ BEGIN ATOMIC
              CROSS JOIN LATERAL (
                    SELECT l.name, l.state, l.registered_at, l.registered_by, l.retention_ms
                      FROM ff_engine.lane AS l
-                    WHERE l.name > coalesce(after, '') COLLATE "C"
+                    WHERE l.name > coalesce(after, '') COLLATE "C" AND ff_engine.admits_lane(l.lane_id)
                     ORDER BY l.name
                     LIMIT a.page + least(a.page, 1)) AS c) AS p
      WHERE p.place <= p.page
@@ -278,7 +281,7 @@ BEGIN ATOMIC
                      JOIN ff_engine.namespace AS n ON n.namespace_id = e.namespace_id
                      JOIN ff_engine.lane AS l ON l.lane_id = e.lane_id
                      JOIN ff_engine.claimer AS w ON w.claimer_id = e.claimer_id
-                    WHERE e.lease_expires_at <= a.as_of
+                    WHERE e.lease_expires_at <= a.as_of AND ff_engine.admits(e.namespace_id)
                       AND (e.lease_expires_at > a.after_at
                            OR e.lease_expires_at = a.after_at AND e.execution_id > a.after_id)
                       AND (ff_list_expired_leases.namespace IS NULL OR n.name = ff_list_expired_leases.namespace)

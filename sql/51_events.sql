@@ -22,7 +22,7 @@ BEGIN ATOMIC
            SELECT r.event_id, r.code, r.released, r.occurred_at, r.lease_id, r.lease_epoch, r.attempt_index, r.attempt_id,
                   r.claimer_id, r.reason, r.details
              FROM ff_engine.event AS r
-            WHERE r.execution_id = a.id AND r.event_id > coalesce(after_id, 0) AND (r.released OR r.code <= 6)
+            WHERE r.execution_id = a.id AND ff_engine.admits(r.namespace_id) AND r.event_id > coalesce(after_id, 0) AND (r.released OR r.code <= 6)
             ORDER BY r.event_id
             LIMIT a.page) AS p
       LEFT JOIN ff_engine.claimer AS c ON c.claimer_id = p.claimer_id

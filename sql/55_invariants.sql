@@ -153,7 +153,10 @@ BEGIN ATOMIC
            UNION ALL SELECT execution_id, invariant, detail FROM timer
            UNION ALL SELECT execution_id, invariant, detail FROM attempts
            UNION ALL SELECT execution_id, invariant, detail FROM log
-           LIMIT a.page) AS f;
+           LIMIT a.page) AS f
+     WHERE CASE WHEN ff_engine.admits(NULL) THEN true
+                ELSE EXISTS (SELECT FROM ff_engine.execution AS e
+                              WHERE e.execution_id = f.execution_id AND ff_engine.admits(e.namespace_id)) END;
 END;
 
 SET LOCAL search_path = @extschema@, pg_temp;

@@ -50,6 +50,9 @@ BEGIN
                 ('ff_unblock_execution', 'Lets a blocked execution be handed out again. Outcomes: unblocked, rejected_not_blocked, rejected_reason_changed.'),
                 ('ff_set_execution_tag', 'Sets one tag of an execution.'),
                 ('ff_set_execution_tags', 'Merges tags into those of an execution; JSON null removes a key. Returns the number of keys applied.'),
+                ('ff_create_roles', 'Creates the roles of the engine where they are missing and grants each its functions; repeat it after an update.'),
+                ('ff_grant_namespace', 'Binds a role to a namespace: a bound role sees and acts on its namespaces only. Outcomes: granted, unchanged.'),
+                ('ff_revoke_namespace', 'Takes a namespace from a role. Outcomes: revoked, unbound (it sees all again), unchanged.'),
                 ('ff_config', 'Lists the settings with value, default and unit.'),
                 -- claiming
                 ('ff_claim', 'Claims new, resumed, retried or lost work of one lane under an expiring lease.'),
@@ -145,6 +148,7 @@ COMMENT ON VIEW @extschema@.ff_workers IS 'the live registrations of workers, re
 COMMENT ON TABLE ff_engine.installation IS 'identity of this installation, carried by handles and cursors';
 COMMENT ON TABLE ff_engine.lane IS 'lanes by name';
 COMMENT ON TABLE ff_engine.namespace IS 'namespaces by name';
+COMMENT ON TABLE ff_engine.namespace_role IS 'roles that see some namespaces only';
 COMMENT ON TABLE ff_engine.queue IS 'what a claim reads in order: lane, namespace, required capabilities';
 COMMENT ON TABLE ff_engine.claimer IS 'who claims: worker, instance, capabilities, namespace filter';
 COMMENT ON VIEW ff_engine.execution_row IS 'an execution with its state and rare facts taken apart';

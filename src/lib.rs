@@ -30,5 +30,6 @@ pub extern "C-unwind" fn _PG_init() {
     pg::shared::init();
     pg::plan::init();
     pg::xact::init();
+    pg::binding::init();
     bg::init();
 }

@@ -33,10 +33,15 @@ extension_sql_file!(
 );
 extension_sql_file!("../sql/18_event.sql", name = "event", requires = ["worker"]);
 extension_sql_file!(
+    "../sql/30_bindings.sql",
+    name = "bindings",
+    requires = ["event", role::ff_engine::admits, role::ff_engine::rebound,]
+);
+extension_sql_file!(
     "../sql/40_views.sql",
     name = "views",
     requires = [
-        "event",
+        "bindings",
         words::ff_engine::lifecycle_word,
         words::ff_engine::ownership_word,
         words::ff_engine::eligibility_word,

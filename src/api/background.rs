@@ -8,6 +8,7 @@ use pgrx::prelude::*;
 
 use crate::bg;
 use crate::error::{Error, Kind, Result};
+use crate::ops::role::namespace::unbound;
 use crate::pg::procedure::Procedure;
 use crate::pg::srf::TableIterator;
 use crate::pg::{process, session, xact};
@@ -24,6 +25,7 @@ const PAUSE_MS: i64 = 200;
 #[search_path(pg_catalog, pg_temp)]
 fn ff_start_workers() -> TableIterator<'static, (name!(pid, i32), name!(outcome, &'static str))> {
     let row = entry(|db| {
+        unbound()?;
         if let Some(pid) = store::process::worker(db) {
             return Ok((pid, "already_running"));
         }
@@ -63,6 +65,7 @@ fn ff_start_workers() -> TableIterator<'static, (name!(pid, i32), name!(outcome,
 fn ff_stop_workers()
 -> TableIterator<'static, (name!(pid, Option<i32>), name!(outcome, &'static str))> {
     let row = entry(|db| {
+        unbound()?;
         bg::stop();
         let Some(pid) = store::process::worker(db) else {
             return Ok((None, "not_running"));
@@ -92,6 +95,7 @@ fn ff_schedule_reconcilers(
     ),
 > {
     let row = entry(|db| {
+        unbound()?;
         let asked = required(schedule, "schedule")?;
         let seconds_known = store::cron::knows_seconds(db).ok_or_else(|| {
             Error::invalid_input("schedule", "pg_cron_missing")
@@ -131,6 +135,7 @@ fn seconds(text: &str) -> Option<u32> {
 #[search_path(pg_catalog, pg_temp)]
 fn ff_unschedule_reconcilers() -> i32 {
     entry(|db| {
+        unbound()?;
         Ok(if store::cron::knows_seconds(db).is_some() {
             store::cron::unschedule(db)
         } else {

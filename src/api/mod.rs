@@ -25,6 +25,7 @@ pub mod lane;
 pub mod lease;
 pub mod operator;
 pub mod reconcile;
+pub mod role;
 pub mod server;
 pub mod service;
 pub mod wait;

@@ -15,6 +15,7 @@ pub mod id;
 pub mod lane_name;
 pub mod packed;
 pub mod policy;
+pub mod privilege;
 pub mod registration;
 pub mod retry;
 pub mod tags;

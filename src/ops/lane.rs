@@ -11,6 +11,7 @@ use crate::store;
 use crate::store::lane::{Lane, Registration};
 
 use super::clock;
+use super::role::namespace::unbound;
 
 /// The lane of a name, registered if nobody has used it.
 pub fn ensure(db: &Db, name: &str) -> Lane {
@@ -63,6 +64,7 @@ pub fn set(
     retention_ms: Option<i64>,
 ) -> Result<&'static str> {
     lane_name::check(name)?;
+    unbound()?;
     if !["active", "paused", "draining", "disabled"].contains(&state) {
         return Err(Error::new(Kind::InvalidInput)
             .say("a lane is active, paused, draining or disabled")

@@ -15,5 +15,6 @@ pub mod installation;
 pub mod lane;
 pub mod lease;
 pub mod operator;
+pub mod role;
 pub mod save;
 pub mod worker;

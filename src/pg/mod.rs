@@ -4,6 +4,7 @@
 
 pub mod array;
 pub mod background;
+pub mod binding;
 pub mod cache;
 pub mod clock;
 pub mod composite;

@@ -17,6 +17,32 @@ pub fn user() -> String {
     }
 }
 
+/// The session's user and the role it has set, whatever rights the function runs with.
+pub fn callers() -> [pg_sys::Oid; 2] {
+    // SAFETY: variables of the session.
+    unsafe { [pg_sys::GetSessionUserId(), pg_sys::GetOuterUserId()] }
+}
+
+/// Whether a role is a superuser.
+pub fn is_superuser(role: pg_sys::Oid) -> bool {
+    // SAFETY: a catalog look-up inside a transaction.
+    unsafe { pg_sys::superuser_arg(role) }
+}
+
+/// Whether a role is another one or, directly or not, a member of it.
+pub fn is_member(role: pg_sys::Oid, of: pg_sys::Oid) -> bool {
+    // SAFETY: a catalog look-up inside a transaction.
+    unsafe { pg_sys::is_member_of_role_nosuper(role, of) }
+}
+
+/// The role of a name.
+pub fn role(name: &str) -> Option<pg_sys::Oid> {
+    let name = std::ffi::CString::new(name).ok()?;
+    // SAFETY: a catalog look-up inside a transaction.
+    let role = unsafe { pg_sys::get_role_oid(name.as_ptr(), true) };
+    (role != pg_sys::Oid::INVALID).then_some(role)
+}
+
 /// Whether every statement takes its own snapshot.
 pub fn read_committed() -> bool {
     // SAFETY: a setting of the running transaction.

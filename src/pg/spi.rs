@@ -28,6 +28,16 @@ impl Db {
         }
     }
 
+    /// Runs one command that takes no arguments, such as a GRANT.
+    pub fn command(&self, text: &str) {
+        let text = CString::new(text).unwrap_or_default();
+        // SAFETY: SPI is connected, and the text ends with a NUL.
+        let code = unsafe { pg_sys::SPI_execute(text.as_ptr(), false, 0) };
+        if code < 0 {
+            pgrx::error!("a command of the engine failed with SPI code {code}");
+        }
+    }
+
     /// For a caller that has connected SPI itself in non-atomic mode.
     pub(super) fn connected() -> Db {
         Db(PhantomData)
@@ -61,6 +71,12 @@ macro_rules! arg_from {
     )* };
 }
 arg_from!(bool, i8, i16, i32, i64, &str, &String, &[u8]);
+
+impl From<pg_sys::Oid> for Arg {
+    fn from(value: pg_sys::Oid) -> Arg {
+        Arg::datum(value.into_datum())
+    }
+}
 
 impl From<uuid::Uuid> for Arg {
     fn from(value: uuid::Uuid) -> Arg {

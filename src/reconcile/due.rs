@@ -142,11 +142,12 @@ pub(super) fn namespace(db: &Db, scope: &Scope) -> Option<Option<i32>> {
     }
 }
 
-/// Whether a run's restrictions admit an execution.
+/// Whether a run's restrictions, and the roles that call it, admit an execution.
 pub(super) fn concerns(e: &Execution, scope: &Scope, namespace: Option<i32>) -> bool {
     let (low, high) = scope.partitions;
     (low..=high).contains(&e.place.partition)
         && namespace.is_none_or(|n| n == e.place.namespace)
+        && store::binding::admits(e.place.namespace)
         && contains(e, &scope.tags)
 }
 

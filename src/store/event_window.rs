@@ -12,6 +12,8 @@ use crate::pg::array;
 use crate::pg::jsonb::Jsonb;
 use crate::pg::spi::{Arg, Db, Rows, Stmt};
 
+use super::binding;
+
 /// The columns of [`decode`] over selected events `s`, names looked up and details composed.
 macro_rules! shown {
     ($selected:expr) => {
@@ -62,7 +64,7 @@ macro_rules! between {
             $outside,
             " AND e.txid < $3 AND e.txid <> ALL ($4) AND e.event_id >= $5 \
               AND ($6 IS NULL OR e.code = ANY ($6) OR e.released AND 3 = ANY ($6)) \
-              AND ($7 IS NULL OR e.namespace_id = $7) AND ($8 IS NULL OR e.lane_id = ANY ($8)) \
+              AND ($7 IS NULL OR e.namespace_id = ANY ($7)) AND ($8 IS NULL OR e.lane_id = ANY ($8)) \
               AND ($9 IS NULL OR e.partition_key BETWEEN $9 AND $10) \
               AND ($11 IS NULL OR e.execution_id = $11) AND ($12 IS NULL OR e.flow_id = $12) \
               AND ($13 IS NULL OR e.tags @> $13)"
@@ -86,7 +88,7 @@ static WINDOW: Stmt<14> = Stmt::new(
         XID8ARRAYOID,
         INT8OID,
         INT2ARRAYOID,
-        INT4OID,
+        INT4ARRAYOID,
         INT4ARRAYOID,
         INT2OID,
         INT2OID,
@@ -98,17 +100,18 @@ static WINDOW: Stmt<14> = Stmt::new(
 );
 
 /// Every row after the first gives at least one event, so two rows more than events are enough.
-static OF_EXECUTION: Stmt<4> = Stmt::new(
+static OF_EXECUTION: Stmt<5> = Stmt::new(
     sql!(shown!(concat!(
         unfolded!(
             "SELECT e.* FROM ff_engine.event AS e \
               WHERE e.execution_id = $1 AND e.event_id >= $2 \
                 AND ($3 IS NULL OR e.code = ANY ($3) OR e.released AND 3 = ANY ($3)) \
+                AND ($5 IS NULL OR e.namespace_id = ANY ($5)) \
               ORDER BY e.event_id LIMIT $4 + 2"
         ),
         "WHERE f.id > $2 AND ($3 IS NULL OR f.code = ANY ($3)) ORDER BY f.id LIMIT $4"
     ))),
-    [UUIDOID, INT8OID, INT2ARRAYOID, INT8OID],
+    [UUIDOID, INT8OID, INT2ARRAYOID, INT8OID, INT4ARRAYOID],
 );
 
 static LANES: Stmt<1> = Stmt::new(
@@ -120,8 +123,8 @@ static LANES: Stmt<1> = Stmt::new(
 pub struct Wanted {
     /// Codes, none for all.
     pub codes: Option<Vec<i16>>,
-    /// Namespace.
-    pub namespace: Option<i32>,
+    /// Namespaces.
+    pub namespaces: Option<Vec<i32>>,
     /// Lanes.
     pub lanes: Option<Vec<i32>>,
     /// Lowest and highest partition.
@@ -170,30 +173,25 @@ pub fn between(
     let xid = |xid: u64| Arg::from(xid as i64);
     let xids = |list: &[u64]| array::array(XID8OID, list.iter().map(|x| xid(*x)));
     let (low, high) = wanted.partitions.unzip();
-    decode(
-        &WINDOW.read(
-            db,
-            [
-                xid(from.next()),
-                xids(from.running()),
-                xid(upto.next()),
-                xids(upto.running()),
-                after.into(),
-                codes(wanted.codes.as_deref()),
-                wanted.namespace.into(),
-                wanted
-                    .lanes
-                    .as_ref()
-                    .map_or(Arg::NULL, |lanes| array::ints(lanes.iter().copied())),
-                low.into(),
-                high.into(),
-                wanted.execution.into(),
-                wanted.flow.into(),
-                wanted.tags.as_ref().into(),
-                limit.into(),
-            ],
-        ),
-    )
+    decode(&WINDOW.read(
+        db,
+        [
+            xid(from.next()),
+            xids(from.running()),
+            xid(upto.next()),
+            xids(upto.running()),
+            after.into(),
+            codes(wanted.codes.as_deref()),
+            ints(wanted.namespaces.as_deref()),
+            ints(wanted.lanes.as_deref()),
+            low.into(),
+            high.into(),
+            wanted.execution.into(),
+            wanted.flow.into(),
+            wanted.tags.as_ref().into(),
+            limit.into(),
+        ],
+    ))
 }
 
 /// Events of one execution after an id, ascending.
@@ -204,13 +202,18 @@ pub fn of_execution(
     wanted: Option<&[i16]>,
     limit: i64,
 ) -> Vec<Shown> {
-    decode(&OF_EXECUTION.read(db, [id.into(), after.into(), codes(wanted), limit.into()]))
+    let (codes, only) = (codes(wanted), binding::only());
+    decode(&OF_EXECUTION.read(db, [id.into(), after.into(), codes, limit.into(), only]))
 }
 
 /// Numbers of those lanes that are registered.
 pub fn lanes(db: &Db, names: &[String]) -> Vec<i32> {
     let rows = LANES.read(db, [array::texts(names.iter().map(String::as_str))]);
     rows.iter().map(|r| r.get(1)).collect()
+}
+
+fn ints(numbers: Option<&[i32]>) -> Arg {
+    numbers.map_or(Arg::NULL, |numbers| array::ints(numbers.iter().copied()))
 }
 
 fn codes(codes: Option<&[i16]>) -> Arg {

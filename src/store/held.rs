@@ -6,7 +6,7 @@ use crate::model::execution::Execution;
 use crate::pg::jsonb::Jsonb;
 use crate::pg::spi::{Db, Stmt};
 
-use super::execution;
+use super::{binding, execution};
 
 static HELD: Stmt<3> = Stmt::new(
     sql!(
@@ -45,7 +45,7 @@ pub struct Held {
     pub previous_failure: Option<String>,
 }
 
-/// The leases an instance holds, oldest first, unlocked.
+/// The leases an instance holds, as far as the calling roles may see them, oldest first, unlocked.
 pub fn by(db: &Db, worker: Option<&str>, instance: &str, namespace: Option<&str>) -> Vec<Held> {
     HELD.run(db, [worker.into(), instance.into(), namespace.into()])
         .iter()
@@ -59,5 +59,6 @@ pub fn by(db: &Db, worker: Option<&str>, instance: &str, namespace: Option<&str>
             lane: row.get(7),
             previous_failure: row.get(8),
         })
+        .filter(|held| binding::admits(held.execution.place.namespace))
         .collect()
 }

@@ -6,6 +6,8 @@ use uuid::Uuid;
 use crate::model::time::Instant;
 use crate::pg::spi::{Db, Stmt};
 
+use super::binding;
+
 /// Takes a key that is free or past its lifetime; a session that took it and has not committed is waited for.
 static TAKE: Stmt<6> = Stmt::new(
     c"INSERT INTO ff_engine.idempotency AS k (namespace_id, key, execution_id, request_hash, expires_at)
@@ -26,19 +28,21 @@ static HOLDERS: Stmt<2> = Stmt::new(
     [INT4ARRAYOID, TEXTARRAYOID],
 );
 
-static EXPIRE: Stmt<3> = Stmt::new(
+static EXPIRE: Stmt<4> = Stmt::new(
     c"DELETE FROM ff_engine.idempotency AS k
        USING (SELECT d.namespace_id, d.key FROM ff_engine.idempotency AS d
                WHERE d.expires_at <= $1
                  AND ($3 IS NULL OR d.namespace_id = (SELECT n.namespace_id FROM ff_engine.namespace AS n WHERE n.name = $3))
+                 AND ($4 IS NULL OR d.namespace_id = ANY ($4))
                ORDER BY d.expires_at LIMIT $2 FOR UPDATE SKIP LOCKED) AS due
        WHERE k.namespace_id = due.namespace_id AND k.key = due.key",
-    [TIMESTAMPTZOID, INT8OID, TEXTOID],
+    [TIMESTAMPTZOID, INT8OID, TEXTOID, INT4ARRAYOID],
 );
 
-static ANY_DUE: Stmt<1> = Stmt::new(
-    c"SELECT true FROM ff_engine.idempotency AS k WHERE k.expires_at <= $1 ORDER BY k.expires_at LIMIT 1",
-    [TIMESTAMPTZOID],
+static ANY_DUE: Stmt<2> = Stmt::new(
+    c"SELECT true FROM ff_engine.idempotency AS k
+       WHERE k.expires_at <= $1 AND ($2 IS NULL OR k.namespace_id = ANY ($2)) ORDER BY k.expires_at LIMIT 1",
+    [TIMESTAMPTZOID, INT4ARRAYOID],
 );
 
 /// A key with what it stands for.
@@ -84,14 +88,18 @@ pub fn holders(db: &Db, keys: &[&Key]) -> Vec<(i32, String, Uuid, Vec<u8>)> {
         .collect()
 }
 
-/// Deletes keys past their lifetime, oldest first, of one namespace if named.
+/// Deletes keys past their lifetime, oldest first, of one namespace if named, that the calling roles may see.
 pub fn expire(db: &Db, now: Instant, limit: i64, namespace: Option<&str>) -> usize {
-    EXPIRE
-        .run(db, [now.0.into(), limit.into(), namespace.into()])
-        .len()
+    let args = [
+        now.0.into(),
+        limit.into(),
+        namespace.into(),
+        binding::only(),
+    ];
+    EXPIRE.run(db, args).len()
 }
 
-/// Whether a key is past its lifetime.
+/// Whether a key that the calling roles may see is past its lifetime.
 pub fn any_due(db: &Db, now: Instant) -> bool {
-    !ANY_DUE.run(db, [now.0.into()]).is_empty()
+    !ANY_DUE.run(db, [now.0.into(), binding::only()]).is_empty()
 }

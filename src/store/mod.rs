@@ -17,6 +17,7 @@ macro_rules! sql {
 }
 
 pub mod attempt;
+pub mod binding;
 pub mod claimer;
 pub mod cron;
 pub mod event;
@@ -30,6 +31,7 @@ pub mod lane;
 pub mod process;
 pub mod queue;
 pub mod ready;
+pub mod role;
 pub mod statement;
 pub mod timer;
 pub mod unrouted;

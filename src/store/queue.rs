@@ -7,6 +7,8 @@ use crate::pg::cache::Shared;
 use crate::pg::spi::{Db, Stmt};
 use crate::pg::xact;
 
+use super::binding;
+
 static FIND: Stmt<3> = Stmt::new(
     c"SELECT q.queue_id FROM ff_engine.queue AS q
        WHERE q.lane_id = $1 AND q.namespace_id = $2 AND q.required = $3 ORDER BY q.queue_id LIMIT 1",
@@ -58,7 +60,7 @@ pub struct Served {
     pub queues: Vec<(i32, String)>,
 }
 
-/// The queues of a lane that capabilities and namespace filter admit; `None` for a lane nobody has used.
+/// The queues of a lane that capabilities, namespace filter and the calling roles admit; `None` for a lane nobody has used.
 pub fn served(
     db: &Db,
     lane: &str,
@@ -70,7 +72,18 @@ pub fn served(
         capabilities.to_vec(),
         namespace.map(str::to_owned),
     );
-    LANES.with(|known| known.get_or(key, || read(db, lane, capabilities, namespace)))
+    let served = LANES.with(|known| known.get_or(key, || read(db, lane, capabilities, namespace)));
+    served.map(|served| match binding::names(db) {
+        None => served,
+        Some(mine) => Served {
+            queues: served
+                .queues
+                .into_iter()
+                .filter(|(_, namespace)| mine.contains(namespace))
+                .collect(),
+            ..served
+        },
+    })
 }
 
 fn read(db: &Db, lane: &str, capabilities: &[String], namespace: Option<&str>) -> Option<Served> {

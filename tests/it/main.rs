@@ -35,6 +35,7 @@ mod registry;
 mod registry_events;
 mod replay;
 mod retry;
+mod roles;
 mod routing;
 mod service;
 mod several_lanes;

@@ -115,11 +115,18 @@ fn here() -> Snapshot {
 
 /// A filter with names as numbers. A name nobody has used becomes a number that nothing has.
 fn numbers(db: &Db, filter: Filter) -> Wanted {
+    let asked = filter
+        .namespace
+        .map(|name| store::lane::namespace(db, &name).unwrap_or(-1));
+    let namespaces = match (asked, store::binding::mine()) {
+        (None, mine) => mine.map(|mine| mine.iter().copied().collect()),
+        (Some(asked), _) => Some(Vec::from_iter(
+            store::binding::admits(asked).then_some(asked),
+        )),
+    };
     Wanted {
         codes: filter.codes,
-        namespace: filter
-            .namespace
-            .map(|name| store::lane::namespace(db, &name).unwrap_or(-1)),
+        namespaces,
         lanes: filter.lanes.map(|names| event_window::lanes(db, &names)),
         partitions: filter.partitions,
         execution: filter.execution,

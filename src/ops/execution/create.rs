@@ -21,6 +21,7 @@ use crate::store;
 use crate::store::input::Input;
 use crate::store::lane::Lane;
 
+use super::super::role::namespace::admitted;
 use super::super::{clock, lane, save};
 use super::duplicates;
 
@@ -98,6 +99,7 @@ pub fn create(db: &Db, requests: &[Request], batch: bool) -> Result<Vec<Created>
     let mut policies = Vec::with_capacity(requests.len());
     for (i, request) in requests.iter().enumerate() {
         policies.push(check(request).map_err(|e| at(i, e))?);
+        admitted(db, request.namespace).map_err(|e| at(i, e))?;
     }
     let lanes: BTreeMap<&str, Lane> = requests
         .iter()

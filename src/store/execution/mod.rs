@@ -10,7 +10,7 @@ use crate::pg::array;
 use crate::pg::spi::{Db, Row, Stmt};
 use crate::pg::table::{Finder, Held, Named, Table};
 
-use super::ready;
+use super::{binding, ready};
 
 mod columns;
 mod decode;
@@ -25,21 +25,23 @@ pub use write::{insert, insert_chosen, save, save_with_detail, save_with_result}
 static BY_ID: Table = Table::new("ff_engine.execution", 1);
 const ID: &[Named] = &[("execution_id", UUIDOID)];
 
-static STATES: Stmt<1> = Stmt::new(
+static STATES: Stmt<2> = Stmt::new(
     c"SELECT e.execution_id, ff_engine.public_word(e.state),
              e.partition_key
-        FROM ff_engine.execution AS e WHERE e.execution_id = ANY ($1)",
-    [UUIDARRAYOID],
+        FROM ff_engine.execution AS e
+       WHERE e.execution_id = ANY ($1) AND ($2 IS NULL OR e.namespace_id = ANY ($2))",
+    [UUIDARRAYOID, INT4ARRAYOID],
 );
 
-static OUTCOMES: Stmt<1> = Stmt::new(
+static OUTCOMES: Stmt<2> = Stmt::new(
     c"SELECT n.execution_id,
              ff_engine.public_word(e.state),
              ff_engine.outcome_word(ff_engine.outcome(e.state)), e.completed_at
         FROM unnest($1) WITH ORDINALITY AS n (execution_id, ordinal)
         LEFT JOIN ff_engine.execution AS e ON e.execution_id = n.execution_id
+              AND ($2 IS NULL OR e.namespace_id = ANY ($2))
        ORDER BY n.ordinal",
-    [UUIDARRAYOID],
+    [UUIDARRAYOID, INT4ARRAYOID],
 );
 
 static PURGE: Stmt<1> = Stmt::new(
@@ -49,17 +51,17 @@ static PURGE: Stmt<1> = Stmt::new(
     [UUIDARRAYOID],
 );
 
-/// Locks one execution (G4).
+/// Locks one execution (G4). One that the calling roles may not see is absent.
 pub fn lock(db: &Db, id: Uuid) -> Option<Execution> {
     lock_all(db, &[id]).pop()
 }
 
-/// Locks executions in ascending id; absent ones are left out.
+/// Locks executions in ascending id; absent ones, and those that the calling roles may not see, are left out.
 pub fn lock_all(db: &Db, ids: &[Uuid]) -> Vec<Execution> {
-    lock_by(db, ids, Held::Wait)
+    lock_by(db, &binding::visible(db, ids), Held::Wait)
 }
 
-/// Locks those executions that nobody else holds.
+/// Locks those executions that nobody else holds, for what time does to them, whoever calls.
 pub fn lock_free(db: &Db, ids: &[Uuid]) -> Vec<Execution> {
     lock_by(db, ids, Held::Skip)
 }
@@ -106,9 +108,9 @@ fn hold(e: &Execution) {
     }
 }
 
-/// Public state and partition of executions, unlocked.
+/// Public state and partition of executions that the calling roles may see, unlocked.
 pub fn states(db: &Db, ids: &[Uuid]) -> Vec<(Uuid, String, i16)> {
-    let rows = STATES.run(db, [array::uuids(ids.iter().copied())]);
+    let rows = STATES.run(db, [array::uuids(ids.iter().copied()), binding::only()]);
     rows.iter()
         .map(|r| (r.get(1), r.get(2), r.get(3)))
         .collect()
@@ -135,7 +137,7 @@ pub fn standings(db: &Db, ids: &[Uuid]) -> Vec<Standing> {
         completed_at: r.get::<Option<i64>>(4).map(Instant),
     };
     OUTCOMES
-        .run(db, [array::uuids(ids.iter().copied())])
+        .run(db, [array::uuids(ids.iter().copied()), binding::only()])
         .iter()
         .map(row)
         .collect()
