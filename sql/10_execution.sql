@@ -5,7 +5,8 @@
 -- tables of their own, kept in step by the one place that saves executions.
 --
 -- The row is narrow on purpose: the executor sets up every column for every statement, so each costs every
--- operation. What few executions have stands in `rare`, and the state vector with the words of the latest
+-- operation. Neighbours are claimed and completed within milliseconds, sooner than any version of them can be
+-- pruned, so a page has room for three versions of each. What few executions have stands in `rare`, and the state vector with the words of the latest
 -- attempt is one number. ff_engine.execution_row shows both taken apart.
 CREATE TABLE ff_engine.execution (
     execution_id          uuid        NOT NULL,
@@ -50,7 +51,7 @@ CREATE TABLE ff_engine.execution (
     kind                  text        NOT NULL,
 
     CONSTRAINT execution_pkey PRIMARY KEY (execution_id)
-) WITH (fillfactor = 40, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_insert_scale_factor = 0.2);
+) WITH (fillfactor = 25, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_insert_scale_factor = 0.2);
 
 -- What the caller handed in, written once and never touched again. Absent when there is neither.
 CREATE TABLE ff_engine.execution_input (
@@ -96,7 +97,8 @@ CREATE TABLE ff_engine.ready (
     execution_id uuid        NOT NULL,
     reclaim      boolean     NOT NULL   -- the execution is active and its lease was lost
 ) WITH (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000);
-CREATE UNIQUE INDEX ready_order ON ff_engine.ready (queue_id, rank, created_at, execution_id);
+-- A scan reads all entries of a leaf, however few it needs: a claim is cheaper where leaves hold fewer.
+CREATE UNIQUE INDEX ready_order ON ff_engine.ready (queue_id, rank, created_at, execution_id) WITH (fillfactor = 50);
 
 -- Where the engine will look next: for every execution with something due in the future there is a row
 -- no later than that instant. Too early, or twice, costs a look; too late cannot happen (docs/design/storage.md).

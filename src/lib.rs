@@ -29,6 +29,7 @@ pub extern "C-unwind" fn _PG_init() {
     guc::init();
     pg::shared::init();
     pg::plan::init();
+    pg::session::init();
     pg::xact::init();
     pg::binding::init();
     bg::init();

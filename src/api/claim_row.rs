@@ -142,5 +142,8 @@ pub fn row(claimed: Claimed) -> Row {
 }
 
 fn empty() -> Jsonb {
-    Jsonb::from_text("{}")
+    thread_local! {
+        static EMPTY: Jsonb = Jsonb::from_text("{}");
+    }
+    EMPTY.with(Jsonb::clone)
 }

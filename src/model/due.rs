@@ -80,19 +80,23 @@ pub fn unrouted(e: &Execution) -> Option<Unrouted> {
 
 /// The next instant at which the engine itself has to act on the execution.
 pub fn next_due(e: &Execution) -> Option<Instant> {
+    if e.is_terminal() {
+        return e.purge_at;
+    }
     let leased = e.vector.ownership == Ownership::Leased;
     let delayed = e.vector.eligibility == Eligibility::UntilTime;
-    let candidates = match e.vector.lifecycle {
-        Lifecycle::Terminal => [e.purge_at, None, None, None, None],
-        _ => [
-            e.deadline,
-            if leased { e.lease.expires_at } else { None },
-            if leased { e.attempt_deadline } else { None },
-            if delayed { e.delay_until } else { None },
-            e.grant.as_ref().map(|g| g.expires_at),
-        ],
+    let earlier = |a: Option<Instant>, b: Option<Instant>| match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (one, other) => one.or(other),
     };
-    candidates.into_iter().flatten().min()
+    let mut due = e.deadline;
+    if leased {
+        due = earlier(due, earlier(e.lease.expires_at, e.attempt_deadline));
+    }
+    if delayed {
+        due = earlier(due, e.delay_until);
+    }
+    earlier(due, e.grant.as_ref().map(|g| g.expires_at))
 }
 
 /// When to look at an execution that has changed, if the timer that stands for it comes too late.

@@ -13,7 +13,7 @@ thread_local! {
 pub fn id(db: &Db) -> [u8; 4] {
     let table = session::table(c"ff_engine", c"installation");
     KNOWN.with(|known| {
-        known.get_or(table, (), || {
+        known.get_or(table, &(), || {
             store::installation::find(db).unwrap_or_else(|| {
                 store::installation::draw(db, clock::random());
                 store::installation::find(db).unwrap_or_default()

@@ -66,7 +66,7 @@ pub fn changed(table: pg_sys::Oid) {
 /// A role is bound by its own rows and by those of every role it is a member of, and to all of them together.
 /// Both the session's user and the role it has set are callers: setting a role can take away, never add.
 /// Nobody can confine a superuser.
-pub fn numbers(schema: &CStr, table: &CStr) -> Option<Rc<BTreeSet<i32>>> {
+pub fn numbers(schema: &'static CStr, table: &'static CStr) -> Option<Rc<BTreeSet<i32>>> {
     if !FRESH.get() {
         refresh(schema, table);
     }
@@ -104,7 +104,7 @@ fn of_role(role: pg_sys::Oid, pairs: &[(pg_sys::Oid, i32)]) -> Option<BTreeSet<i
     (!own.is_empty()).then_some(own)
 }
 
-fn refresh(schema: &CStr, table: &CStr) {
+fn refresh(schema: &'static CStr, table: &'static CStr) {
     let oid = session::table(schema, table);
     TABLE.set(oid);
     // A message that arrives while the table is read makes what was read stale.

@@ -15,17 +15,17 @@ pub struct Cache<K, V>(RefCell<Known<K, V>>);
 /// Number of aborts and table for which the values hold, and the values.
 type Known<K, V> = (u64, pg_sys::Oid, Vec<(K, V)>);
 
-impl<K: PartialEq, V: Clone> Cache<K, V> {
+impl<K: PartialEq + Clone, V: Clone> Cache<K, V> {
     /// Nothing is remembered.
     pub const fn new() -> Self {
         Cache(RefCell::new((0, pg_sys::Oid::INVALID, Vec::new())))
     }
 
     /// The remembered value, or the one that `read` finds.
-    pub fn get_or(&self, table: pg_sys::Oid, key: K, read: impl FnOnce() -> V) -> V {
-        self.peek(table, &key).unwrap_or_else(|| {
+    pub fn get_or(&self, table: pg_sys::Oid, key: &K, read: impl FnOnce() -> V) -> V {
+        self.peek(table, key).unwrap_or_else(|| {
             let value = read();
-            self.put(table, key, value.clone());
+            self.put(table, key.clone(), value.clone());
             value
         })
     }

@@ -1,5 +1,6 @@
 //! What the engine asks about the calling session.
 
+use std::cell::RefCell;
 use std::ffi::CStr;
 
 use pgrx::pg_sys;
@@ -49,13 +50,46 @@ pub fn read_committed() -> bool {
     unsafe { pg_sys::XactIsoLevel <= pg_sys::XACT_READ_COMMITTED as i32 }
 }
 
+thread_local! {
+    /// OIDs of tables that were found.
+    static TABLES: RefCell<Vec<(&'static CStr, &'static CStr, pg_sys::Oid)>> =
+        const { RefCell::new(Vec::new()) };
+}
+
 /// OID of a table in a schema; invalid if it does not exist.
-pub fn table(schema: &CStr, name: &CStr) -> pg_sys::Oid {
-    // SAFETY: catalog look-ups inside a transaction.
+pub fn table(schema: &'static CStr, name: &'static CStr) -> pg_sys::Oid {
+    let known = TABLES.with_borrow(|known| {
+        let mut same = known.iter().filter(|(s, n, _)| *n == name && *s == schema);
+        same.next().map(|(_, _, oid)| *oid)
+    });
+    known.unwrap_or_else(|| {
+        // SAFETY: catalog look-ups inside a transaction.
+        let found = unsafe {
+            let namespace = pg_sys::get_namespace_oid(schema.as_ptr(), true);
+            pg_sys::get_relname_relid(name.as_ptr(), namespace)
+        };
+        if found != pg_sys::InvalidOid {
+            TABLES.with_borrow_mut(|known| known.push((schema, name, found)));
+        }
+        found
+    })
+}
+
+/// Forgets tables whenever a schema comes or goes; called once from `_PG_init`.
+pub fn init() {
+    // SAFETY: the callback lives in this library, which is never unloaded.
     unsafe {
-        let namespace = pg_sys::get_namespace_oid(schema.as_ptr(), true);
-        pg_sys::get_relname_relid(name.as_ptr(), namespace)
+        pg_sys::CacheRegisterSyscacheCallback(
+            pg_sys::SysCacheIdentifier::NAMESPACEOID as i32,
+            Some(schemas_changed),
+            pg_sys::Datum::null(),
+        );
     }
+}
+
+#[pgrx::pg_guard]
+unsafe extern "C-unwind" fn schemas_changed(_arg: pg_sys::Datum, _cache: i32, _hash: u32) {
+    TABLES.with_borrow_mut(Vec::clear);
 }
 
 /// Process id of this backend.

@@ -6,13 +6,16 @@
 //! are triggers and checks, so callers hand over rows they know to be legal.
 
 use std::cell::RefCell;
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
+use std::rc::Rc;
 
 use pgrx::pg_sys;
 
 use super::session;
 
 mod find;
+mod indexes;
+pub mod place;
 mod write;
 
 pub use find::{Finder, Held};
@@ -28,17 +31,16 @@ pub type Named = (&'static str, pg_sys::BuiltinOid);
 
 /// A table of the engine as one user of it sees it, who always names the same columns.
 pub struct Table {
-    name: &'static str,
+    name: &'static CStr,
     /// How many of the first columns find a row.
     key: usize,
-    known: RefCell<Option<Known>>,
+    known: RefCell<Option<Rc<Known>>>,
 }
 
 // SAFETY: a backend has one thread.
 unsafe impl Sync for Table {}
 
 /// What the catalogs say about a table, looked up once and again when the table is another.
-#[derive(Clone)]
 struct Known {
     table: pg_sys::Oid,
     /// Attribute numbers of the named columns.
@@ -46,17 +48,17 @@ struct Known {
     /// Attribute numbers of all columns that must not be null.
     required: Vec<usize>,
     key: Option<Key>,
+    /// The key is one uuid.
+    uuid: bool,
 }
 
 /// An index that starts with the key's columns.
-#[derive(Clone)]
 struct Key {
     index: pg_sys::Oid,
     columns: Vec<KeyColumn>,
 }
 
 /// How the index compares values of a column.
-#[derive(Clone)]
 struct KeyColumn {
     equal: pg_sys::Oid,
     compare: pg_sys::Oid,
@@ -66,12 +68,12 @@ struct KeyColumn {
 /// A table that is open for the length of one call.
 struct Open {
     relation: pg_sys::Relation,
-    known: Known,
+    known: Rc<Known>,
 }
 
 impl Table {
-    /// A table of the schema `ff_engine`, named with it; its rows are found by the first `key` named columns.
-    pub const fn new(name: &'static str, key: usize) -> Self {
+    /// A table of the schema `ff_engine`; its rows are found by the first `key` named columns.
+    pub const fn new(name: &'static CStr, key: usize) -> Self {
         Self {
             name,
             key,
@@ -91,10 +93,9 @@ impl Table {
                     return Open { relation, known };
                 }
             }
-            let bare = self.name.rsplit('.').next().unwrap_or(self.name);
-            let name = CString::new(bare).unwrap_or_default();
-            let relation = pg_sys::relation_open(session::table(c"ff_engine", &name), lock as i32);
-            let known = Known::of(relation, columns, self.key);
+            let relation =
+                pg_sys::relation_open(session::table(c"ff_engine", self.name), lock as i32);
+            let known = Rc::new(Known::of(relation, columns, self.key));
             *self.known.borrow_mut() = Some(known.clone());
             Open { relation, known }
         }
@@ -141,6 +142,7 @@ impl Known {
                 .filter(|(_, a)| a.attnotnull)
                 .map(|(i, _)| i)
                 .collect();
+            let uuid = matches!(columns.get(..key), Some([(_, pg_sys::BuiltinOid::UUIDOID)]));
             let by = places.get(..key).unwrap_or_default();
             let key = if by.is_empty() {
                 None
@@ -152,6 +154,7 @@ impl Known {
                 places,
                 required,
                 key,
+                uuid,
             }
         }
     }

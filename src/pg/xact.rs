@@ -7,6 +7,7 @@ use pgrx::pg_sys;
 use super::background;
 use super::mark::{self, Place, Queue};
 use super::spi::Arg;
+use super::table;
 use super::waiter;
 
 /// Debts of the running transaction.
@@ -132,6 +133,7 @@ pub fn poke() {
 
 #[pgrx::pg_guard]
 unsafe extern "C-unwind" fn ended(event: pg_sys::XactEvent::Type, _arg: *mut std::ffi::c_void) {
+    table::place::forget();
     match event {
         pg_sys::XactEvent::XACT_EVENT_COMMIT => committed(PENDING.take()),
         pg_sys::XactEvent::XACT_EVENT_ABORT => {

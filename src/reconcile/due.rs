@@ -24,7 +24,7 @@ pub fn run(db: &Db, duty: Duty, scope: &Scope) -> Result<Tally> {
     if scope.limit == 0 {
         return Ok(tally);
     }
-    store::timer::retire(db, clock::now(), PAGE);
+    store::timer::retire(db, clock::now(), PAGE as usize);
     let Some(namespace) = namespace(db, scope) else {
         return Ok(tally);
     };
@@ -101,7 +101,10 @@ impl Page<'_> {
 
     fn handle(&self, timers: &[Timer]) -> Result<Tally> {
         let ids: Vec<Uuid> = timers.iter().map(|t| t.id).collect();
-        let executions = store::execution::lock_free(self.db, &ids);
+        // What is due for another duty is that duty's to lock.
+        let seen = clock::now();
+        let mine = |e: &Execution| due::is_due(e, self.duty, seen) || due::duty(e, seen).is_none();
+        let executions = store::execution::lock_wanted(self.db, &ids, mine);
         let now = clock::now();
         let (mut due, idle): (Vec<Execution>, Vec<Execution>) =
             executions.into_iter().partition(|e| {

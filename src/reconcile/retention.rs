@@ -16,7 +16,7 @@ pub fn run(db: &Db, scope: &Scope) -> Result<Tally> {
     if scope.limit == 0 {
         return Ok(tally);
     }
-    while store::timer::retire(db, clock::now(), scope.limit) > 0 {}
+    while store::timer::retire(db, clock::now(), scope.limit.max(0) as usize) > 0 {}
     let Some(namespace) = super::due::namespace(db, scope) else {
         return Ok(tally);
     };

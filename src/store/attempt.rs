@@ -13,7 +13,7 @@ use crate::pg::jsonb::Jsonb;
 use crate::pg::spi::{Arg, Db, Stmt};
 
 static INSERT: Write<22> = Write::insert(
-    "ff_engine.attempt",
+    c"attempt",
     [
         ("execution_id", UUIDOID),
         ("attempt_index", INT4OID),

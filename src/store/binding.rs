@@ -90,7 +90,7 @@ pub fn names(db: &Db) -> Option<Vec<String>> {
     let table = session::table(SCHEMA, c"namespace");
     let name = |id: &i32| {
         let read = || NAME.run(db, [(*id).into()]).first().map(|r| r.get(1));
-        NAMES.with(|known| known.get_or(table, *id, read))
+        NAMES.with(|known| known.get_or(table, id, read))
     };
     mine().map(|mine| mine.iter().filter_map(name).collect())
 }

@@ -61,16 +61,16 @@ impl Claimer {
 }
 
 thread_local! {
-    static KNOWN: Cache<Uuid, i32> = const { Cache::new() };
+    static KNOWN: Cache<Claimer, i32> = const { Cache::new() };
     static BY_NUMBER: Cache<i32, Option<Claimer>> = const { Cache::new() };
 }
 
 /// The number of a claimer; made if it is new.
 pub fn intern(db: &Db, claimer: &Claimer) -> i32 {
-    let fingerprint = claimer.fingerprint();
     let table = session::table(c"ff_engine", c"claimer");
     KNOWN.with(|known| {
-        known.get_or(table, fingerprint, || {
+        known.get_or(table, claimer, || {
+            let fingerprint = claimer.fingerprint();
             let found = FIND.run(db, [fingerprint.into()]).first().map(|r| r.get(1));
             found.unwrap_or_else(|| {
                 let args = [
@@ -97,7 +97,7 @@ pub fn read(db: &Db, id: i32) -> Option<Claimer> {
             namespace: r.get(4),
         })
     };
-    BY_NUMBER.with(|known| known.get_or(table, id, found))
+    BY_NUMBER.with(|known| known.get_or(table, &id, found))
 }
 
 /// Superseded attempts keep their claimer, so a repeated call finds its own too.

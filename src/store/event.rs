@@ -14,7 +14,7 @@ use crate::pg::xact;
 static EVENT_ID: Sequence = Sequence::new(c"event_id");
 
 static APPEND: Write<18> = Write::insert(
-    "ff_engine.event",
+    c"event",
     [
         ("event_id", INT8OID),
         ("txid", XID8OID),

@@ -16,8 +16,8 @@ const COLUMNS: [Named; 4] = [
     ("policy", JSONBOID),
 ];
 
-static INSERT: Write<4> = Write::insert("ff_engine.execution_input", COLUMNS);
-static BY_ID: Table = Table::new("ff_engine.execution_input", 1);
+static INSERT: Write<4> = Write::insert(c"execution_input", COLUMNS);
+static BY_ID: Table = Table::new(c"execution_input", 1);
 
 static POLICIES: Stmt<1> = Stmt::new(
     c"SELECT i.execution_id, i.policy FROM ff_engine.execution_input AS i

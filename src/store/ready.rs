@@ -24,9 +24,9 @@ const ID: Named = ("execution_id", UUIDOID);
 const RECLAIM: Named = ("reclaim", BOOLOID);
 const PLACE: [Named; 4] = [QUEUE, RANK, CREATED_AT, ID];
 
-static INSERT: Write<5> = Write::insert("ff_engine.ready", [QUEUE, RANK, CREATED_AT, ID, RECLAIM]);
-static DELETE: Write<4> = Write::delete("ff_engine.ready", PLACE);
-static ORDER: Table = Table::new("ff_engine.ready", 4);
+static INSERT: Write<5> = Write::insert(c"ready", [QUEUE, RANK, CREATED_AT, ID, RECLAIM]);
+static DELETE: Write<4> = Write::delete(c"ready", PLACE);
+static ORDER: Table = Table::new(c"ready", 4);
 
 /// The same as [`Wanted::takes`], for a look without locks.
 macro_rules! claimable {

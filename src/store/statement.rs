@@ -1,6 +1,6 @@
 //! Writes to one table: named columns, any number of rows, no plan but where a conflict is to be expected.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 
 use pgrx::pg_sys::Oid;
 
@@ -27,7 +27,7 @@ pub struct Write<const N: usize> {
 
 impl<const N: usize> Write<N> {
     /// Inserts rows; columns that are not named become null.
-    pub const fn insert(table: &'static str, columns: [Named; N]) -> Self {
+    pub const fn insert(table: &'static CStr, columns: [Named; N]) -> Self {
         Self {
             table: Table::new(table, 0),
             columns,
@@ -36,7 +36,7 @@ impl<const N: usize> Write<N> {
     }
 
     /// Deletes rows by all columns, which some index starts with.
-    pub const fn delete(table: &'static str, columns: [Named; N]) -> Self {
+    pub const fn delete(table: &'static CStr, columns: [Named; N]) -> Self {
         Self {
             table: Table::new(table, N),
             columns,
@@ -61,7 +61,7 @@ pub struct Inserts {
 
 impl Inserts {
     /// Inserts rows of a table with these columns.
-    pub const fn new(table: &'static str, columns: &'static [Named]) -> Self {
+    pub const fn new(table: &'static CStr, columns: &'static [Named]) -> Self {
         Self {
             table: Table::new(table, 0),
             columns,
@@ -82,7 +82,7 @@ pub struct Updates {
 
 impl Updates {
     /// Updates rows of a table with these columns; the first one is its key.
-    pub const fn new(table: &'static str, columns: &'static [Named]) -> Self {
+    pub const fn new(table: &'static CStr, columns: &'static [Named]) -> Self {
         Self {
             table: Table::new(table, 1),
             columns,
@@ -98,14 +98,14 @@ impl Updates {
 
 /// Inserts that give way to a row which has their key already.
 pub struct InsertsIfFree {
-    table: &'static str,
+    table: &'static CStr,
     columns: &'static [Named],
     plans: KeptByMask,
 }
 
 impl InsertsIfFree {
     /// Inserts rows of a table with these columns; the first one is its key.
-    pub const fn new(table: &'static str, columns: &'static [Named]) -> Self {
+    pub const fn new(table: &'static CStr, columns: &'static [Named]) -> Self {
         Self {
             table,
             columns,
@@ -127,10 +127,11 @@ impl InsertsIfFree {
         let types: Vec<Oid> = types.iter().map(|oid| array_type(*oid)).collect();
         let sql = || {
             let places: Vec<String> = (1..=names.len()).map(|i| format!("${i}")).collect();
-            let (table, list, places) = (self.table, names.join(", "), places.join(", "));
+            let (list, places) = (names.join(", "), places.join(", "));
+            let table = self.table.to_string_lossy();
             let key = names.first().copied().unwrap_or_default();
             CString::new(format!(
-                "INSERT INTO {table} ({list}) SELECT {list} FROM unnest({places}) AS n ({list}) \
+                "INSERT INTO ff_engine.{table} ({list}) SELECT {list} FROM unnest({places}) AS n ({list}) \
                  ON CONFLICT ({key}) DO NOTHING RETURNING {key}"
             ))
             .unwrap_or_default()

@@ -3,28 +3,26 @@
 use pgrx::pg_sys::BuiltinOid::*;
 use uuid::Uuid;
 
-use super::statement::Write;
+use super::execution;
+use super::statement::{Named, Write};
 use crate::model::time::Instant;
 use crate::pg::spi::{Arg, Db, Stmt};
+use crate::pg::table::Table;
 
-static INSERT: Write<4> = Write::insert(
-    "ff_engine.timer",
-    [
-        ("kind", CHAROID),
-        ("lane_id", INT4OID),
-        ("due_at", TIMESTAMPTZOID),
-        ("execution_id", UUIDOID),
-    ],
-);
+const COLUMNS: [Named; 4] = [
+    ("kind", CHAROID),
+    ("lane_id", INT4OID),
+    ("due_at", TIMESTAMPTZOID),
+    ("execution_id", UUIDOID),
+];
 
-static DELETE: Write<4> = Write::delete(
-    "ff_engine.timer",
-    [
-        ("kind", CHAROID),
-        ("lane_id", INT4OID),
-        ("due_at", TIMESTAMPTZOID),
-        ("execution_id", UUIDOID),
-    ],
+static INSERT: Write<4> = Write::insert(c"timer", COLUMNS);
+static DELETE: Write<4> = Write::delete(c"timer", COLUMNS);
+static ORDER: Table = Table::new(c"timer", 4);
+
+static LANES: Stmt<0> = Stmt::new(
+    c"SELECT l.lane_id FROM ff_engine.lane AS l ORDER BY l.lane_id",
+    [],
 );
 
 static DUE: Stmt<5> = Stmt::new(
@@ -43,29 +41,6 @@ static DUE_IN_LANE: Stmt<5> = Stmt::new(
        WHERE t.kind = 'l' AND t.lane_id = $1 AND t.due_at <= $2 AND (t.due_at, t.execution_id) > ($3, $4)
        ORDER BY t.due_at, t.execution_id LIMIT $5",
     [INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, UUIDOID, INT8OID],
-);
-
-/// Timers of executions that have ended need no look before their purge: they move there in bulk.
-static RETIRE: Stmt<2> = Stmt::new(
-    c"WITH due AS (
-        SELECT d.due_at, d.lane_id, d.execution_id,
-               CASE WHEN e.retention_ms >= 0 THEN e.completed_at + e.retention_ms * interval '1 millisecond' END AS purge_at
-          FROM ff_engine.lane AS l
-         CROSS JOIN LATERAL (
-               SELECT t.lane_id, t.due_at, t.execution_id FROM ff_engine.timer AS t
-                WHERE t.kind = 'l' AND t.lane_id = l.lane_id AND t.due_at <= $1
-                ORDER BY t.due_at, t.execution_id LIMIT $2) AS d
-          LEFT JOIN ff_engine.execution AS e ON e.execution_id = d.execution_id
-         WHERE e.execution_id IS NULL OR ff_engine.lifecycle(e.state) = 't'),
-      gone AS (
-        DELETE FROM ff_engine.timer AS t USING due AS d
-         WHERE t.kind = 'l' AND t.lane_id = d.lane_id AND t.due_at = d.due_at AND t.execution_id = d.execution_id
-        RETURNING t.lane_id, t.due_at, t.execution_id)
-      INSERT INTO ff_engine.timer (kind, lane_id, due_at, execution_id)
-      SELECT DISTINCT 'p'::\"char\", g.lane_id, d.purge_at, g.execution_id
-        FROM gone AS g JOIN due AS d ON d.execution_id = g.execution_id AND d.due_at = g.due_at
-       WHERE d.purge_at IS NOT NULL",
-    [TIMESTAMPTZOID, INT8OID],
 );
 
 static ORPHANS: Stmt<2> = Stmt::new(
@@ -120,6 +95,12 @@ pub struct Timer {
     pub due_at: Instant,
     /// Its execution.
     pub id: Uuid,
+}
+
+impl From<Timer> for Uuid {
+    fn from(timer: Timer) -> Uuid {
+        timer.id
+    }
 }
 
 fn args(timers: &[Timer]) -> Vec<[Arg; 4]> {
@@ -200,9 +181,48 @@ pub fn due_in_lane(
     ))
 }
 
-/// Moves due timers of terminal executions to the purge set; returns how many stand there anew.
-pub fn retire(db: &Db, now: Instant, limit: i64) -> usize {
-    RETIRE.run(db, [now.0.into(), limit.into()]).len()
+/// Moves due timers of executions that have ended, or are gone, to where they may be purged: they need no look
+/// before that. Returns how many were moved or dropped.
+pub fn retire(db: &Db, now: Instant, limit: usize) -> usize {
+    let mut spent = Vec::new();
+    let mut purges = Vec::new();
+    let lanes: Vec<i32> = LANES.run(db, []).iter().map(|r| r.get(1)).collect();
+    for lane in lanes {
+        let due: Vec<Timer> = first(db, lane, now, limit);
+        execution::ends(db, due, |timer, purge_at| {
+            spent.push(timer);
+            purges.extend(purge_at.map(|at| Timer {
+                set: Set::Purge,
+                due_at: at,
+                ..timer
+            }));
+        });
+    }
+    purges.sort_by_key(|t| (t.lane, t.due_at, t.id));
+    purges.dedup();
+    delete(db, &spent);
+    insert(db, &purges);
+    spent.len()
+}
+
+/// The first due live timers of a lane.
+fn first(db: &Db, lane: i32, now: Instant, limit: usize) -> Vec<Timer> {
+    let mut due = Vec::new();
+    let from = [lane.into(), i64::MIN.into(), Uuid::nil().into()];
+    ORDER.walk(db, &COLUMNS, Set::Live.letter().into(), &from, |row| {
+        let timer = Timer {
+            set: Set::Live,
+            lane: row.get(1),
+            due_at: Instant(row.get(2)),
+            id: row.get(3),
+        };
+        let more = timer.lane == lane && timer.due_at <= now && due.len() < limit;
+        if more {
+            due.push(timer);
+        }
+        more
+    });
+    due
 }
 
 /// The earliest instant any live timer stands at.

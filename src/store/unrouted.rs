@@ -9,7 +9,7 @@ use crate::model::time::Instant;
 use crate::pg::spi::{Arg, Db, Stmt};
 
 static INSERT: Write<5> = Write::insert(
-    "ff_engine.unrouted",
+    c"unrouted",
     [
         ("queue_id", INT4OID),
         ("rank", INT2OID),
@@ -20,7 +20,7 @@ static INSERT: Write<5> = Write::insert(
 );
 
 static DELETE: Write<4> = Write::delete(
-    "ff_engine.unrouted",
+    c"unrouted",
     [
         ("queue_id", INT4OID),
         ("rank", INT2OID),

@@ -94,8 +94,11 @@ impl Finder<'_> {
             let mut search = self.search.borrow_mut();
             search.by(key);
             let slot = search.next()?;
-            let locked = lock_here(self.open, self.snapshot, slot, held) != Locked::Not;
-            locked.then(|| read(&Composite::of_slot(slot)))
+            if lock_here(self.open, self.snapshot, slot, held) == Locked::Not {
+                return None;
+            }
+            self.open.note(key, (*slot).tts_tid);
+            Some(read(&Composite::of_slot(slot)))
         }
     }
 
@@ -107,10 +110,14 @@ impl Finder<'_> {
             search.by(key);
             let slot = search.next()?;
             let seen = read(&Composite::of_slot(slot))?;
-            match lock_here(self.open, self.snapshot, slot, Held::Skip) {
-                Locked::Not => None,
-                Locked::AsSeen => Some(seen),
+            let locked = lock_here(self.open, self.snapshot, slot, Held::Skip);
+            if locked == Locked::Not {
+                return None;
+            }
+            self.open.note(key, (*slot).tts_tid);
+            match locked {
                 Locked::Later => read(&Composite::of_slot(slot)),
+                _ => Some(seen),
             }
         }
     }
@@ -186,7 +193,7 @@ pub(super) struct Search {
 impl Search {
     /// # Safety
     /// The snapshot lives until the end of the search, and the table stays open.
-    pub(super) unsafe fn begin(open: &Open, snapshot: pg_sys::Snapshot) -> Search {
+    unsafe fn begin(open: &Open, snapshot: pg_sys::Snapshot) -> Search {
         let key = open.key();
         // SAFETY: the index belongs to the table; the slot fits its rows.
         unsafe {
@@ -212,6 +219,15 @@ impl Search {
                 slot,
             }
         }
+    }
+
+    /// A search among the latest versions of rows, the transaction's own among them.
+    ///
+    /// # Safety
+    /// The table stays open.
+    pub(super) unsafe fn of_latest(open: &Open) -> Search {
+        // SAFETY: as the caller promises; this snapshot is the server's own and lives for ever.
+        unsafe { Search::begin(open, &raw mut pg_sys::SnapshotSelfData) }
     }
 
     /// Starts at the rows of a key.

@@ -1,10 +1,12 @@
 //! Inserting rows, and changing or deleting those of a key.
 
+use std::borrow::Cow;
+
 use pgrx::pg_sys;
 
 use super::find::Search;
+use super::indexes::Indexes;
 use super::{Named, Open, Table};
-use crate::pg::path;
 use crate::pg::spi::{Arg, Db};
 
 impl Table {
@@ -43,20 +45,34 @@ impl Table {
         // row's values stay pinned in its slot until the new row has been formed.
         unsafe {
             let new = virtual_slot(open.relation);
-            let mut search = Search::begin(&open, &raw mut pg_sys::SnapshotSelfData);
+            let seen = pg_sys::table_slot_create(open.relation, std::ptr::null_mut());
+            let mut search = None;
             let mut indexes = Indexes::new(open.relation);
             for row in rows {
                 let row = row.as_ref();
-                search.by(row.get(..self.key).unwrap_or_default());
-                let Some(old) = search.next() else {
-                    pgrx::error!("a row of {} has vanished under its lock", self.name);
+                let key = row.get(..self.key).unwrap_or_default();
+                let old = if open.revisit(key, seen) {
+                    seen
+                } else {
+                    let search = search.get_or_insert_with(|| Search::of_latest(&open));
+                    search.by(key);
+                    match search.next() {
+                        Some(found) => found,
+                        None => {
+                            pgrx::error!("a row of {:?} has vanished under its lock", self.name)
+                        }
+                    }
                 };
                 pg_sys::slot_getallattrs(old);
                 fill(new, &places, row, Some(old));
                 open.require(new);
                 replace(&open, old, new, &mut indexes);
+                open.note(key, (*new).tts_tid);
             }
-            search.end();
+            if let Some(search) = search {
+                search.end();
+            }
+            pg_sys::ExecDropSingleTupleTableSlot(seen);
             indexes.close();
             pg_sys::ExecDropSingleTupleTableSlot(new);
             open.close();
@@ -72,7 +88,7 @@ impl Table {
         let open = self.open(columns, pg_sys::RowExclusiveLock);
         // SAFETY: the search ends before the relation is closed.
         unsafe {
-            let mut search = Search::begin(&open, &raw mut pg_sys::SnapshotSelfData);
+            let mut search = Search::of_latest(&open);
             for key in keys {
                 search.by(key.as_ref());
                 while let Some(slot) = search.next() {
@@ -88,7 +104,10 @@ impl Table {
 
 impl Open {
     /// Attribute numbers of the chosen columns.
-    fn chosen(&self, mask: u128) -> Vec<usize> {
+    fn chosen(&self, mask: u128) -> Cow<'_, [usize]> {
+        if mask == u128::MAX {
+            return Cow::Borrowed(&self.known.places);
+        }
         let places = self.known.places.iter().enumerate();
         places
             .filter(|(i, _)| mask >> i & 1 == 1)
@@ -220,88 +239,5 @@ unsafe fn remove(open: &Open, slot: *mut pg_sys::TupleTableSlot) {
     };
     if result == pg_sys::TM_Result::TM_Updated {
         pgrx::error!("an entry that is only ever deleted was changed in place");
-    }
-}
-
-/// Whether no index computes anything, so that no function is called whose author trusts the path.
-///
-/// # Safety
-/// The indexes of the relation are open.
-unsafe fn plain(info: *mut pg_sys::ResultRelInfo) -> bool {
-    // SAFETY: the array has an item for each open index.
-    unsafe {
-        (0..(*info).ri_NumIndices as usize).all(|i| {
-            let index = *(*info).ri_IndexRelationInfo.add(i);
-            (*index).ii_Expressions.is_null() && (*index).ii_Predicate.is_null()
-        })
-    }
-}
-
-/// The indexes of a relation, opened when the first entry is made.
-struct Indexes {
-    relation: pg_sys::Relation,
-    open: Option<(*mut pg_sys::ResultRelInfo, *mut pg_sys::EState)>,
-}
-
-impl Indexes {
-    fn new(relation: pg_sys::Relation) -> Self {
-        Self {
-            relation,
-            open: None,
-        }
-    }
-
-    /// Enters the row in the slot.
-    ///
-    /// # Safety
-    /// The relation is open, and the slot holds a row that stands in it.
-    unsafe fn insert(
-        &mut self,
-        slot: *mut pg_sys::TupleTableSlot,
-        update: bool,
-        #[cfg_attr(feature = "pg15", allow(unused_variables))] summarizing: bool,
-    ) {
-        // SAFETY: as the caller promises; a relation outside any range table has number 0, as in the server's own
-        // catalog updates. Only servers from 16 on tell summarizing indexes apart.
-        unsafe {
-            let (info, state) = *self.open.get_or_insert_with(|| {
-                let info: *mut pg_sys::ResultRelInfo =
-                    pg_sys::palloc0(size_of::<pg_sys::ResultRelInfo>()).cast();
-                (*info).type_ = pg_sys::NodeTag::T_ResultRelInfo;
-                pg_sys::InitResultRelInfo(info, self.relation, 0, std::ptr::null_mut(), 0);
-                pg_sys::ExecOpenIndices(info, false);
-                (info, pg_sys::CreateExecutorState())
-            });
-            let enter = || {
-                pg_sys::ExecInsertIndexTuples(
-                    info,
-                    slot,
-                    state,
-                    update,
-                    false,
-                    std::ptr::null_mut(),
-                    std::ptr::null_mut(),
-                    #[cfg(not(feature = "pg15"))]
-                    summarizing,
-                )
-            };
-            if plain(info) {
-                enter()
-            } else {
-                path::pinned(enter)
-            };
-        }
-    }
-
-    /// # Safety
-    /// The relation is still open.
-    unsafe fn close(self) {
-        if let Some((info, state)) = self.open {
-            // SAFETY: opened by `insert`, closed once.
-            unsafe {
-                pg_sys::ExecCloseIndices(info);
-                pg_sys::FreeExecutorState(state);
-            }
-        }
     }
 }

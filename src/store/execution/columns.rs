@@ -9,7 +9,7 @@ use crate::model::time::Instant;
 use crate::pg::jsonb::Jsonb;
 use crate::pg::spi::Arg;
 
-use super::rare::Rare;
+use super::rare::Rare as RareFacts;
 
 macro_rules! columns {
     ($($name:ident: $oid:ident,)*) => {
@@ -65,7 +65,7 @@ columns! {
 }
 
 /// A column's value, comparable, so that a save writes only what has changed.
-#[derive(Clone, PartialEq)]
+#[derive(PartialEq)]
 pub enum Value<'a> {
     /// NULL.
     Null,
@@ -85,8 +85,8 @@ pub enum Value<'a> {
     Bytes(&'a [u8]),
     /// jsonb the engine carries.
     Carried(&'a [u8]),
-    /// jsonb the engine makes.
-    Json(serde_json::Value),
+    /// jsonb of the rare facts, of which there are some.
+    Rare(Box<RareFacts>),
 }
 
 impl From<Value<'_>> for Arg {
@@ -101,7 +101,7 @@ impl From<Value<'_>> for Arg {
             Value::Text(text) => text.into(),
             Value::Bytes(bytes) => bytes.into(),
             Value::Carried(bytes) => (&Jsonb::from(Box::<[u8]>::from(bytes))).into(),
-            Value::Json(json) => (&Jsonb::from_json(&json)).into(),
+            Value::Rare(rare) => (&Jsonb::from_json(&rare.json())).into(),
         }
     }
 }
@@ -139,7 +139,7 @@ pub fn value(e: &Execution, column: Column) -> Value<'_> {
         Column::attempt_deadline => at(e.attempt_deadline),
         Column::retention_ms => e.place.retention_ms.map_or(Null, Int8),
         Column::flow_id => e.place.flow.map_or(Null, Uuid),
-        Column::rare => Rare::of(e).json().map_or(Null, Json),
+        Column::rare => RareFacts::of(e).map_or(Null, |facts| Rare(facts.into())),
         Column::tags => e.tags.as_deref().map_or(Null, Carried),
         // Written beside the row, or only once.
         Column::result

@@ -121,6 +121,12 @@ pub fn decode(row: &Composite) -> Execution {
     }
 }
 
+/// For an execution that has ended, when it may be purged, if ever; `None` for one that has not.
+pub fn ended(row: &Composite) -> Option<Option<Instant>> {
+    let e = decode(row);
+    e.is_terminal().then_some(e.purge_at)
+}
+
 /// Whether a row may be stored: its state is legal and agrees with its instants (§10.3.2).
 pub fn legal(row: &Composite) -> bool {
     let Some(packed) = Packed::from_number(get(row, Column::state)) else {

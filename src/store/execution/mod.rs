@@ -22,7 +22,7 @@ use columns::Column;
 pub use decode::{decode, legal};
 pub use write::{insert, insert_chosen, save, save_with_detail, save_with_result};
 
-static BY_ID: Table = Table::new("ff_engine.execution", 1);
+static BY_ID: Table = Table::new(c"execution", 1);
 const ID: &[Named] = &[("execution_id", UUIDOID)];
 
 static STATES: Stmt<2> = Stmt::new(
@@ -77,6 +77,35 @@ fn lock_by(db: &Db, ids: &[Uuid], held: Held) -> Vec<Execution> {
         let locked = |id: Uuid| finder.lock(&[id.into()], held, decode);
         ids.into_iter().filter_map(locked).inspect(hold).collect()
     })
+}
+
+/// Locks those executions that nobody else holds and that are wanted as they stand; the others stay untouched.
+pub fn lock_wanted(db: &Db, ids: &[Uuid], wanted: impl Fn(&Execution) -> bool) -> Vec<Execution> {
+    let mut ids = ids.to_vec();
+    ids.sort_unstable();
+    ids.dedup();
+    let lock = |candidates: &Candidates| {
+        let locked = |id| candidates.lock(id, &wanted).map(|(e, _)| e);
+        ids.into_iter().filter_map(locked).inspect(hold).collect()
+    };
+    candidates(db, lock)
+}
+
+/// Calls `work` for those of the items whose execution has ended, with when it may be purged, or is gone; unlocked.
+pub fn ends<I: Copy + Into<Uuid>>(
+    db: &Db,
+    items: impl IntoIterator<Item = I>,
+    mut work: impl FnMut(I, Option<Instant>),
+) {
+    BY_ID.find(db, ID, |finder| {
+        for item in items {
+            match finder.read(&[item.into().into()], decode::ended) {
+                Some(None) => {}
+                Some(Some(purge_at)) => work(item, purge_at),
+                None => work(item, None),
+            }
+        }
+    });
 }
 
 /// Finds executions that a claim may take, one after the other.

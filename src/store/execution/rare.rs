@@ -92,8 +92,8 @@ impl RareGrant {
 }
 
 impl Rare {
-    /// The rare facts of an execution.
-    pub fn of(e: &Execution) -> Rare {
+    /// The rare facts of an execution, if it has any.
+    pub fn of(e: &Execution) -> Option<Rare> {
         let a = e.attempt.as_ref();
         let count = |n: i32| (n != 0).then_some(n);
         let at = |i: Option<Instant>| i.map(|i| i.0);
@@ -103,7 +103,7 @@ impl Rare {
                 .then_some((end.lease_id, end.lease_epoch))
         };
         let end = a.and_then(|a| a.end.as_ref());
-        Rare {
+        let rare = Rare {
             retries: count(e.retries),
             replays: count(e.replays),
             reclaims: count(e.reclaims),
@@ -134,15 +134,12 @@ impl Rare {
             suspension: e.suspension,
             waitpoint: e.waitpoint,
             grant: e.grant.as_ref().map(RareGrant::from),
-        }
+        };
+        (rare != Rare::default()).then_some(rare)
     }
 
-    /// As JSON, none when there are no rare facts.
-    pub fn json(&self) -> Option<serde_json::Value> {
-        if *self == Rare::default() {
-            None
-        } else {
-            serde_json::to_value(self).ok()
-        }
+    /// As JSON.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::to_value(self).unwrap_or_default()
     }
 }

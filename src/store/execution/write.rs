@@ -1,5 +1,7 @@
 //! Writing rows of `ff_engine.execution`: a save sets the columns that have changed, and no others.
 
+use std::ffi::CStr;
+
 use uuid::Uuid;
 
 use crate::model::execution::Execution;
@@ -8,7 +10,7 @@ use crate::store::statement::{Inserts, InsertsIfFree, Updates};
 
 use super::columns::{ALL, COLUMNS, Column, Value, value};
 
-const TABLE: &str = "ff_engine.execution";
+const TABLE: &CStr = c"execution";
 
 static UPDATES: Updates = Updates::new(TABLE, COLUMNS);
 static INSERTS: Inserts = Inserts::new(TABLE, COLUMNS);
