@@ -39,6 +39,7 @@ mod roles;
 mod routing;
 mod service;
 mod several_lanes;
+mod signatures;
 mod single_facts;
 mod state_vector;
 mod support;
