@@ -18,6 +18,7 @@ mod examples;
 mod fence;
 mod finish;
 mod grants;
+mod history;
 mod idempotency;
 mod identity;
 mod isolation;
