@@ -4,6 +4,7 @@ mod bindings;
 mod hostile;
 mod namespaces;
 mod privileges;
+mod sweep;
 
 use uuid::Uuid;
 
