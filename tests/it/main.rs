@@ -11,6 +11,7 @@ mod claim;
 mod complete_and_claim;
 mod coverage;
 mod create;
+mod dump;
 mod errors;
 mod event_cursor;
 mod event_log;
