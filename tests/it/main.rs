@@ -45,6 +45,7 @@ mod service;
 mod several_lanes;
 mod signatures;
 mod single_facts;
+mod standby;
 mod state_vector;
 mod support;
 mod surface;
