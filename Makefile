@@ -46,7 +46,7 @@ bench-quick: ## The short form of the measurements, under three minutes
 	@scripts/bench.sh quick
 
 torture: ## Ten minutes of random work, crashes and restarts
-	@FF_TORTURE_SECONDS=600 scripts/it.sh torture
+	@FF_TORTURE_SECONDS=600 scripts/it.sh torture:: history::
 
 install: ## Build and install for your own server; PG_CONFIG=/path/to/pg_config
 	@scripts/install.sh

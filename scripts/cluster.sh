@@ -3,6 +3,7 @@
 # reached through the socket only, whose directory belongs to the server's user.
 #
 #   cluster.sh start NAME [setting=value …]   made when missing; returns when it answers
+#   cluster.sh standby NAME OF [setting=value …]   a physical standby of OF, which runs
 #   cluster.sh restart NAME [setting=value …]
 #   cluster.sh stop NAME [fast|smart|immediate]
 #   cluster.sh drop NAME                      stopped at once, files removed
@@ -99,6 +100,20 @@ start() {
     done
 }
 
+# A copy of a running cluster that goes on replaying what that one writes.
+standby() {
+    local source_directory source_port
+    use "$1"
+    source_directory=$directory source_port=$port
+    use "$2"
+    shift 2
+    as_server mkdir -m 700 "$directory"
+    as_server "$PGBIN/pg_basebackup" -D "$data" -R -X stream -c fast --no-sync \
+        -h "$source_directory" -p "$source_port" -U postgres
+    set_up "port=$port" "unix_socket_directories=$directory"
+    start "$@"
+}
+
 stop() {
     if alive; then
         as_server "$PGBIN/pg_ctl" stop -w -s -D "$data" -m "${1:-fast}"
@@ -120,6 +135,11 @@ command=${1:?"a command is missing; the head of this script lists them"}
 shift
 if [[ $command == list ]]; then
     list "$@"
+    exit
+fi
+if [[ $command == standby ]]; then
+    copy=${1:?"the name of a cluster is missing"}
+    standby "${2:?"the cluster to copy is missing"}" "$copy" "${@:3}"
     exit
 fi
 use "$@"

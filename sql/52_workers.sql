@@ -4,7 +4,7 @@
 SET LOCAL search_path = pg_catalog, pg_temp;
 
 -- One row per live registration. The inner query keeps the view from being written through.
-CREATE VIEW @extschema@.ff_workers AS
+CREATE VIEW @extschema@.ff_workers WITH (security_barrier) AS
 WITH live AS (
     SELECT n.name AS namespace,
            w.worker_instance,
@@ -17,7 +17,7 @@ WITH live AS (
            w.expires_at
       FROM ff_engine.worker AS w
       JOIN ff_engine.namespace AS n ON n.namespace_id = w.namespace_id
-     WHERE w.expires_at > (SELECT @extschema@.ff_server_time()))
+     WHERE w.expires_at > (SELECT @extschema@.ff_server_time()) AND ff_engine.admits(w.namespace_id))
 SELECT l.namespace, l.worker_instance, l.worker, l.lanes, l.capabilities, l.registered_at, l.last_heartbeat_at,
        l.liveness_ttl, l.expires_at
   FROM live AS l;
@@ -44,7 +44,7 @@ BEGIN ATOMIC
                        SELECT n.name, w.*
                          FROM ff_engine.worker AS w
                          JOIN ff_engine.namespace AS n ON n.namespace_id = w.namespace_id
-                        WHERE w.expires_at > a.now
+                        WHERE w.expires_at > a.now AND ff_engine.admits(w.namespace_id)
                           AND (ff_list_workers.namespace IS NULL OR n.name = ff_list_workers.namespace COLLATE "C")
                           AND (n.name, w.worker_instance) > (a.after_namespace COLLATE "C", a.after_instance COLLATE "C")
                         ORDER BY n.name, w.worker_instance
@@ -88,6 +88,7 @@ BEGIN ATOMIC
                    SELECT r.event_id, r.code, r.occurred_at, r.namespace_id, r.details
                      FROM ff_engine.event AS r
                     WHERE r.execution_id IS NULL AND r.event_id > coalesce(after_id, 0) AND r.code BETWEEN 41 AND 44
+                      AND ff_engine.admits(r.namespace_id)
                       AND (ff_list_worker_events.namespace IS NULL
                            OR r.namespace_id = (SELECT x.namespace_id FROM ff_engine.namespace AS x
                                                  WHERE x.name = ff_list_worker_events.namespace))
@@ -124,7 +125,7 @@ BEGIN ATOMIC
                 WHERE w.namespace_id = q.namespace_id AND w.expires_at > a.now AND l.name = ANY (w.lanes)
                 ORDER BY cardinality(m.missing), m.missing
                 LIMIT 1) AS nearest ON true
-         WHERE l.state IN ('active', 'draining')
+         WHERE l.state IN ('active', 'draining') AND ff_engine.admits(q.namespace_id)
            AND (ff_list_unroutable.lane IS NULL OR l.name = ff_list_unroutable.lane)
            AND (ff_list_unroutable.namespace IS NULL OR n.name = ff_list_unroutable.namespace)
            AND nearest.missing IS DISTINCT FROM '{}'::text[])

@@ -39,8 +39,9 @@ BEGIN ATOMIC
                            'the latest attempt''s record agrees with attempt_state'),
                ('lease', e.lease_epoch >= e.total_attempt_count AND coalesce((e.rare #>> '{end_lease,1}')::bigint, 0) <= e.lease_epoch,
                          'every attempt had a lease, and none ended under a lease yet to come'),
-               ('grant', e.grant_id IS NULL OR e.grant_expires_at IS NOT NULL AND e.grant_worker IS NOT NULL
-                         AND (e.lifecycle_phase = 'a' OR e.lifecycle_phase = 'r' AND e.eligibility_state IN ('e', 'r')),
+               ('grant', e.grant_id IS NULL OR e.grant_expires_at IS NOT NULL
+                         AND EXISTS (SELECT FROM ff_engine.claimer AS c WHERE c.claimer_id = e.grant_claimer_id)
+                         AND (e.lifecycle_phase = 'a' AND e.grant_kind = 'r' OR e.grant_kind = 'c' AND e.lifecycle_phase = 'r' AND e.eligibility_state IN ('e', 'r')),
                          'only what may be handed out is reserved')
                ) AS v (invariant, holds, detail)
          WHERE v.holds IS NOT TRUE),

@@ -51,7 +51,7 @@ pub fn elements<T>(array: Option<Vec<Option<T>>>, argument: &str) -> Result<Vec<
 }
 
 /// A worker's capabilities as given; their grammar is checked with the claim.
-fn capabilities(array: Option<Vec<Option<String>>>) -> Result<Vec<String>> {
+pub fn capabilities(array: Option<Vec<Option<String>>>) -> Result<Vec<String>> {
     let array = required(array, "capabilities")?;
     crate::model::capability::normalise(
         crate::model::capability::Side::Worker,

@@ -96,6 +96,13 @@ pub const NONE: Row = (
     None, None, None, None, None, None, None, None, None, None, None, None,
 );
 
+/// A row that tells nothing but how often an execution has been reclaimed.
+pub fn reclaimed(count: i32) -> Row {
+    let mut row = NONE;
+    row.25 = Some(count);
+    row
+}
+
 /// The row of a handed-out execution.
 pub fn row(claimed: Claimed) -> Row {
     let renew_before = claimed.renew_before();

@@ -20,6 +20,7 @@ pub mod config;
 pub mod create;
 pub mod create_items;
 pub mod event;
+pub mod grant;
 pub mod id;
 pub mod lane;
 pub mod lease;

@@ -1,17 +1,18 @@
 //! Running duties by hand or from a scheduler (§10.21).
 
-use pgrx::datum::Range;
+use pgrx::datum::{Range, Uuid};
 use pgrx::prelude::*;
 
 use crate::error::Result;
 use crate::guc;
+use crate::ops::execution::settle;
 use crate::pg::jsonb::Jsonb;
 use crate::pg::spi::Db;
 use crate::pg::srf::TableIterator;
 use crate::reconcile::{self, Reconciler, Scope, Tally};
 
 use super::claim::partitions;
-use super::{entry, limit, object};
+use super::{entry, limit, object, required, uuid_in};
 
 type Row = (i32, i32, i32, bool);
 
@@ -74,6 +75,8 @@ reconcilers! {
     ff_reconcile_attempt_timeout = "attempt_timeout";
     /// Ends executions past their deadline.
     ff_reconcile_execution_deadline = "execution_deadline";
+    /// Drops grants that nobody has taken up in time.
+    ff_reconcile_grant_expiry = "grant_expiry";
     /// Makes executions eligible that a live worker can run now.
     ff_reconcile_unblock = "unblock";
     /// Deletes lapsed registrations of workers.
@@ -82,6 +85,30 @@ reconcilers! {
     ff_reconcile_idempotency = "idempotency";
     /// Deletes terminal executions whose retention is over.
     ff_reconcile_retention = "retention";
+}
+
+/// Marks the lease of one execution if its time is over.
+#[pg_extern(volatile, parallel_unsafe, security_definer)]
+#[search_path(pg_catalog, pg_temp)]
+fn ff_mark_lease_expired_if_due(execution_id: Option<Uuid>) -> &'static str {
+    entry(|db| settle::lease(db, uuid_in(required(execution_id, "execution_id")?)))
+}
+
+/// Makes one execution eligible if its delay is over.
+#[pg_extern(volatile, parallel_unsafe, security_definer)]
+#[search_path(pg_catalog, pg_temp)]
+fn ff_promote_delayed(execution_id: Option<Uuid>) -> &'static str {
+    entry(|db| settle::delay(db, uuid_in(required(execution_id, "execution_id")?)))
+}
+
+/// Ends the attempt or the life of one execution if its time is over.
+#[pg_extern(volatile, parallel_unsafe, security_definer)]
+#[search_path(pg_catalog, pg_temp)]
+fn ff_expire_execution(execution_id: Option<Uuid>, phase: Option<String>) -> &'static str {
+    entry(|db| {
+        let id = uuid_in(required(execution_id, "execution_id")?);
+        settle::expire(db, id, &required(phase, "phase")?)
+    })
 }
 
 /// Runs every duty once.

@@ -8,6 +8,8 @@ use crate::model::fence::{self, Caller};
 use crate::ops::attempt::fail::{self, Report};
 use crate::ops::attempt::{complete, pause};
 use crate::ops::lease::renew;
+use crate::ops::role::operator;
+use crate::pg::spi::Db;
 use crate::pg::srf::TableIterator;
 
 use super::{attempt, entry, instant, lease, micros, required, uuid_in};
@@ -31,7 +33,10 @@ impl Record {
     }
 
     /// Who calls, by the record or by its override.
-    fn caller(&self, source: Option<&str>) -> Result<Caller> {
+    fn caller(&self, db: &Db, source: Option<&str>) -> Result<Caller> {
+        if source == Some(fence::OVERRIDE) {
+            operator::overrides(db)?;
+        }
         Caller::service(self.execution()?, self.triple(), self.4, source)
     }
 
@@ -74,7 +79,7 @@ fn ff_complete_execution(
         attempt_index,
     );
     let done = entry(|db| {
-        let caller = record.caller(source.as_deref())?;
+        let caller = record.caller(db, source.as_deref())?;
         complete::one(db, caller, result, result_encoding.as_deref())
     });
     TableIterator::once(attempt::completed(done))
@@ -116,7 +121,7 @@ fn ff_fail_execution(
         attempt_index,
     );
     let done = entry(|db| {
-        let caller = record.caller(source.as_deref())?;
+        let caller = record.caller(db, source.as_deref())?;
         let report = Report {
             reason: &required(reason, "reason")?,
             classification: &required(classification, "classification")?,
@@ -159,7 +164,7 @@ fn ff_delay_execution(
     );
     let done = entry(|db| {
         let until = required(instant(delay_until), "delay_until")?;
-        pause::delay(db, &record.caller(source.as_deref())?, until)
+        pause::delay(db, &record.caller(db, source.as_deref())?, until)
     });
     TableIterator::once(attempt::delayed(done))
 }
@@ -191,7 +196,7 @@ fn ff_wait_children_execution(
         attempt_id,
         attempt_index,
     );
-    let done = entry(|db| pause::wait_children(db, &record.caller(source.as_deref())?));
+    let done = entry(|db| pause::wait_children(db, &record.caller(db, source.as_deref())?));
     TableIterator::once(attempt::waiting(done))
 }
 

@@ -107,12 +107,14 @@ pub struct Grant {
     pub id: Uuid,
     /// Claim or reclaim.
     pub kind: GrantKind,
-    /// For whom.
-    pub worker: String,
-    /// Informational.
-    pub worker_instance: Option<String>,
+    /// For whom: interned worker, instance, capabilities and claim filter.
+    pub claimer: i32,
     /// Until when.
     pub expires_at: Instant,
+    /// What the scheduler saw when it chose the worker, carried.
+    pub route_snapshot: Option<serde_json::Value>,
+    /// How it admitted the execution, carried.
+    pub admission_summary: Option<String>,
 }
 
 /// Scalar progress of the running attempt.

@@ -10,6 +10,7 @@ pub mod event;
 pub mod event_filter;
 pub mod execution;
 pub mod fence;
+pub mod grant;
 pub mod handle;
 pub mod id;
 pub mod lane_name;

@@ -45,6 +45,16 @@ fn register(
     )
 }
 
+/// Whether a lane in this state hands out work.
+pub fn hands_out(state: &str) -> bool {
+    !matches!(state, "paused" | "disabled")
+}
+
+/// The lane of a number.
+pub fn numbered(db: &Db, id: i32) -> Option<Lane> {
+    store::lane::find(db, &store::lane::name(db, id)?)
+}
+
 /// The number of a namespace, recorded if nobody has used it.
 pub fn ensure_namespace(db: &Db, name: &str) -> i32 {
     loop {

@@ -93,6 +93,7 @@ pub static ALL: &[Reconciler] = &[
     duty!("attempt_timeout", 2_000, AttemptTimeout),
     duty!("lease_expiry", 1_500, LeaseExpiry),
     duty!("delayed", 750, Delay),
+    duty!("grant_expiry", 5_000, Grant),
     Reconciler {
         name: "unblock",
         every_ms: 5_000,

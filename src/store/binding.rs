@@ -87,12 +87,13 @@ fn numbers(namespaces: &BTreeSet<i32>) -> Arg {
 
 /// The names to keep to; `None` for all.
 pub fn names(db: &Db) -> Option<Vec<String>> {
+    let mine = mine()?;
     let table = session::table(SCHEMA, c"namespace");
     let name = |id: &i32| {
         let read = || NAME.run(db, [(*id).into()]).first().map(|r| r.get(1));
         NAMES.with(|known| known.get_or(table, id, read))
     };
-    mine().map(|mine| mine.iter().filter_map(name).collect())
+    Some(mine.iter().filter_map(name).collect())
 }
 
 /// Tells every backend that a row of the table has changed.

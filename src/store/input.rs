@@ -25,6 +25,45 @@ static POLICIES: Stmt<1> = Stmt::new(
     [UUIDARRAYOID],
 );
 
+/// What the worker of one execution is told beside its state, with the names behind its numbers.
+static WHOLE: Stmt<1> = Stmt::new(
+    c"SELECT n.name, l.name, e.kind, i.payload, i.payload_encoding, i.policy
+        FROM ff_engine.execution AS e
+        JOIN ff_engine.namespace AS n ON n.namespace_id = e.namespace_id
+        JOIN ff_engine.lane AS l ON l.lane_id = e.lane_id
+        LEFT JOIN ff_engine.execution_input AS i ON i.execution_id = e.execution_id
+       WHERE e.execution_id = $1",
+    [UUIDOID],
+);
+
+/// Names and input of one execution.
+pub struct Whole {
+    /// Namespace name.
+    pub namespace: String,
+    /// Lane name.
+    pub lane: String,
+    /// Kind of work.
+    pub kind: String,
+    /// Payload.
+    pub payload: Option<Vec<u8>>,
+    /// Its label.
+    pub encoding: Option<String>,
+    /// Stored policy, none when all defaults.
+    pub policy: Option<Jsonb>,
+}
+
+/// Names and input of an execution.
+pub fn whole(db: &Db, id: Uuid) -> Option<Whole> {
+    WHOLE.run(db, [id.into()]).first().map(|r| Whole {
+        namespace: r.get(1),
+        lane: r.get(2),
+        kind: r.get(3),
+        payload: r.get(4),
+        encoding: r.get(5),
+        policy: r.get(6),
+    })
+}
+
 /// What a caller handed in.
 pub struct Input<'a> {
     /// Whose.

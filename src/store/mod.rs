@@ -32,6 +32,7 @@ pub mod process;
 pub mod queue;
 pub mod ready;
 pub mod role;
+pub mod scan;
 pub mod statement;
 pub mod timer;
 pub mod unrouted;

@@ -29,7 +29,13 @@ static SERVED: Stmt<3> = Stmt::new(
     [TEXTOID, TEXTARRAYOID, TEXTOID],
 );
 
+static REQUIRED: Stmt<1> = Stmt::new(
+    c"SELECT q.required FROM ff_engine.queue AS q WHERE q.queue_id = $1",
+    [INT4OID],
+);
+
 thread_local! {
+    static REQUIREMENTS: Shared<i32, Vec<String>> = const { Shared::new() };
     static QUEUES: Shared<(i32, i32, Vec<String>), i32> = const { Shared::new() };
     static LANES: Shared<(String, Vec<String>, Option<String>), Served> = const { Shared::new() };
 }
@@ -47,6 +53,13 @@ pub fn intern(db: &Db, lane: i32, namespace: i32, required: &[String]) -> i32 {
         xact::rename();
         INSERT.run(db, args).first().map_or(0, |r| r.get(1))
     })
+}
+
+/// The sorted capabilities that the executions of a queue require.
+pub fn required(db: &Db, queue: i32) -> Vec<String> {
+    let read = || REQUIRED.run(db, [queue.into()]).first().map(|r| r.get(1));
+    let found = REQUIREMENTS.with(|known| known.get_or(queue, read));
+    found.unwrap_or_default()
 }
 
 /// What a claimer may serve of a lane.

@@ -96,7 +96,9 @@ static WORK: Stmt<6> = Stmt::new(
                AND (e.execution_deadline IS NULL OR e.execution_deadline > $3) \
                AND (ff_engine.eligibility(e.state) = 't' AND e.delay_until <= $3 \
                     OR $2 AND ff_engine.ownership(e.state) = 'l' AND e.lease_expires_at <= $3 \
-                    OR ff_engine.instant(e.rare #> '{grant,expires_at}') <= $3))"
+                       AND (ff_engine.instant(e.rare #> '{grant,expires_at}') > $3) IS NOT TRUE \
+                    OR ff_engine.claimable(e.state, $2) \
+                       AND ff_engine.instant(e.rare #> '{grant,expires_at}') <= $3))"
     ),
     [
         INT4ARRAYOID,

@@ -3,6 +3,7 @@
 use pgrx::pg_sys::BuiltinOid::*;
 
 use crate::pg::array;
+use crate::pg::session;
 use crate::pg::spi::{Db, Stmt};
 
 /// Roles belong to the whole cluster: one session at a time decides which are missing.
@@ -63,6 +64,24 @@ static VIEWS: Stmt<1> = Stmt::new(
        WHERE x.extname = 'ff_engine'",
     [TEXTOID],
 );
+
+/// Whether the role that calls, and not only its function's owner, may call what operators do to executions.
+static INTERVENES: Stmt<1> = Stmt::new(
+    c"SELECT has_function_privilege($1, p.oid, 'EXECUTE')
+        FROM pg_extension AS x
+        JOIN pg_proc AS p ON p.pronamespace = x.extnamespace AND p.proname = 'ff_cancel_execution'
+       WHERE x.extname = 'ff_engine'",
+    [OIDOID],
+);
+
+/// Whether the calling role has the rights of class operator.
+pub fn may_intervene(db: &Db) -> bool {
+    let [_, role] = session::callers();
+    INTERVENES
+        .run(db, [role.into()])
+        .first()
+        .is_some_and(|r| r.get(1))
+}
 
 /// Keeps other sessions from creating roles, or changing who is a member of what, until this transaction ends.
 pub fn alone(db: &Db) {

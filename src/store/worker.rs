@@ -52,7 +52,7 @@ static REMOVE: Stmt<2> = Stmt::new(
 
 static LAPSED: Stmt<3> = Stmt::new(
     c"SELECT w.namespace_id, w.worker_instance FROM ff_engine.worker AS w
-       WHERE w.expires_at <= $1 AND ($2 IS NULL OR w.namespace_id = $2)
+       WHERE w.expires_at <= $1 AND ($2 IS NULL OR w.namespace_id = $2) AND ff_engine.admits(w.namespace_id)
        ORDER BY w.expires_at, w.namespace_id, w.worker_instance LIMIT $3",
     [TIMESTAMPTZOID, INT4OID, INT8OID],
 );
@@ -146,7 +146,7 @@ pub fn remove(db: &Db, seats: &[Seat]) {
     REMOVE.run(db, columns(seats));
 }
 
-/// Registrations that have lapsed, longest first, of one namespace if given.
+/// Registrations that have lapsed and that the calling roles may see, longest first, of one namespace if given.
 pub fn lapsed(db: &Db, now: Instant, namespace: Option<i32>, limit: i64) -> Vec<Seat> {
     LAPSED
         .run(db, [now.0.into(), namespace.into(), limit.into()])

@@ -118,11 +118,11 @@ fn e_118_part_a_rollback_leaves_everything_as_before() {
         r#"policy => '{"timeout_policy":{"attempt_timeout_ms":1000}}'"#,
         "lease_ttl => '1 h'",
     );
-    w.claimed("", "lease_ttl => '1 s'");
+    let lost = w.claimed("", "lease_ttl => '1 s'");
     let ended = w.claimed("retention => '0'", "");
     w.complete(&ended.handle, None);
-    w.create("delay_until => ff_server_time() + interval '1 s'");
-    w.create("execution_deadline => ff_server_time() + interval '1 s'");
+    let delayed = w.create("delay_until => ff_server_time() + interval '1 s'");
+    let late = w.create("execution_deadline => ff_server_time() + interval '1 s'");
     w.create_several(3, "idempotency_key => NULL");
     w.create("idempotency_key => 'a', dedup_window => '1 s'");
     w.advance_ms(1_000);
@@ -146,6 +146,38 @@ fn e_118_part_a_rollback_leaves_everything_as_before() {
         format!("SELECT ff_complete_many_and_claim('{{{}}}')", handle(5)),
         format!("SELECT ff_fail('{}', 'x')", handle(6)),
         format!("SELECT ff_cancel('{}', 'x')", handle(7)),
+        format!(
+            "SELECT ff_complete_execution('{}', source => 'operator_override')",
+            held[0].id
+        ),
+        format!(
+            "SELECT ff_fail_execution('{}', source => 'operator_override')",
+            held[0].id
+        ),
+        format!(
+            "SELECT ff_delay_execution('{}', ff_server_time(), source => 'operator_override')",
+            held[0].id
+        ),
+        format!(
+            "SELECT ff_wait_children_execution('{}', source => 'operator_override')",
+            held[0].id
+        ),
+        format!(
+            "SELECT ff_renew_lease('{}', '{}', 1, '{}')",
+            held[0].id, held[0].lease_id, held[0].attempt_id
+        ),
+        "SELECT ff_issue_claim_grant(execution_id, 'new worker') FROM ff_scan_eligible('L')".into(),
+        "SELECT ff_issue_grant_and_claim(execution_id, '1 s') FROM ff_scan_eligible('L')".into(),
+        "SELECT ff_claim_for_worker('L', 'new worker')".into(),
+        "SELECT ff_claim_execution(execution_id, 'w') FROM ff_claim_for_worker('L', 'w')".into(),
+        format!("SELECT ff_issue_reclaim_grant('{}', 'new worker')", lost.id),
+        format!(
+            "SELECT ff_reclaim_execution(execution_id, 'w') FROM ff_issue_reclaim_grant('{}', 'w')",
+            lost.id
+        ),
+        format!("SELECT ff_mark_lease_expired_if_due('{}')", lost.id),
+        format!("SELECT ff_promote_delayed('{delayed}')"),
+        format!("SELECT ff_expire_execution('{late}', 'execution_deadline')"),
         "SELECT ff_set_lane('L', 'paused')".into(),
         "SELECT ff_reconcile_lease_expiry()".into(),
         "SELECT ff_reconcile_delayed()".into(),

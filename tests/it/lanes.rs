@@ -77,7 +77,7 @@ fn e_18_lanes_are_listed_in_byte_order_page_by_page() {
 }
 
 #[test]
-fn e_19_part_a_paused_lane_takes_work_and_hands_none_out() {
+fn e_19_a_paused_lane_takes_work_and_hands_none_out() {
     let mut w = World::new();
     let running = w.claimed("", "");
     let lost = w.claimed("", "lease_ttl => '1 s'");
@@ -88,6 +88,8 @@ fn e_19_part_a_paused_lane_takes_work_and_hands_none_out() {
         w.claims("max_items => 10").is_empty(),
         "neither new nor lost work is handed out"
     );
+    let select = "SELECT outcome FROM ff_claim_for_worker('L', 'w')";
+    assert_eq!(w.value::<String>(select, &[]), "no_work");
     w.one("SELECT * FROM ff_renew($1)", &[&running.handle]);
     assert_eq!(
         w.complete(&running.handle, None).text("outcome"),
@@ -104,7 +106,7 @@ fn e_19_part_a_paused_lane_takes_work_and_hands_none_out() {
 }
 
 #[test]
-fn e_19_part_a_waiting_claim_returns_when_its_lane_becomes_active() {
+fn e_19_a_waiting_claim_returns_when_its_lane_becomes_active() {
     let _machine = quiet();
     let mut w = World::new();
     w.create("");
@@ -122,7 +124,7 @@ fn e_19_part_a_waiting_claim_returns_when_its_lane_becomes_active() {
 }
 
 #[test]
-fn e_19_part_a_draining_lane_hands_out_but_takes_only_known_work() {
+fn e_19_a_draining_lane_hands_out_but_takes_only_known_work() {
     let mut w = World::new();
     let id = w.create("idempotency_key => 'a'");
     set_lane(&mut w, "draining", "changed");
@@ -143,13 +145,15 @@ fn e_19_part_a_draining_lane_hands_out_but_takes_only_known_work() {
 }
 
 #[test]
-fn e_19_part_a_disabled_lane_neither_takes_nor_hands_out() {
+fn e_19_a_disabled_lane_neither_takes_nor_hands_out() {
     let mut w = World::new();
     let running = w.claimed("", "");
     let id = w.create("");
     set_lane(&mut w, "disabled", "changed");
     w.refused("FF434", "SELECT * FROM ff_create_execution('L', 'k')", &[]);
     assert!(w.claims("").is_empty());
+    let select = "SELECT outcome FROM ff_claim_for_worker('L', 'w')";
+    assert_eq!(w.value::<String>(select, &[]), "no_work");
     w.complete(&running.handle, None);
     assert_eq!(w.state(id), "waiting");
 }

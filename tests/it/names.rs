@@ -129,7 +129,7 @@ fn an_extension_created_anew_is_not_confused_with_the_old_one() {
 }
 
 #[test]
-fn e_19_part_every_session_learns_of_a_changed_lane_at_once() {
+fn e_19_every_session_learns_of_a_changed_lane_at_once() {
     for mut w in [World::new(), World::without_preload()] {
         let mut other = w.session();
         for s in [&mut *w as &mut Session, &mut other] {
@@ -155,7 +155,7 @@ fn e_19_part_every_session_learns_of_a_changed_lane_at_once() {
 }
 
 #[test]
-fn e_19_part_a_change_of_a_lane_counts_from_its_commit() {
+fn e_19_a_change_of_a_lane_counts_from_its_commit() {
     let mut w = World::on(Cluster::roomy());
     let mut other = w.session();
     w.create("");

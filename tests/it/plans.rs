@@ -49,6 +49,19 @@ fn use_every_hot_operation(s: &mut Session) {
     for _ in 0..2 {
         s.claims("lease_ttl => '1 h', reclaim => true, namespace => 'default'");
     }
+    s.rows("SELECT * FROM ff_scan_eligible('L')", &[]);
+    let grant = s.one("SELECT * FROM ff_claim_for_worker('L', 'w')", &[]);
+    let reserved = grant.uuid("execution_id");
+    s.rows("SELECT * FROM ff_issue_claim_grant($1, 'w')", &[&reserved]);
+    let lost = s.one(
+        "SELECT * FROM ff_claim_execution($1, 'w', lease_ttl => '1 ms')",
+        &[&reserved],
+    );
+    s.advance_ms(1_000);
+    let lost = lost.uuid("execution_id");
+    s.rows("SELECT * FROM ff_issue_reclaim_grant($1, 'w')", &[&lost]);
+    s.rows("SELECT * FROM ff_reclaim_execution($1, 'w')", &[&lost]);
+    s.rows("SELECT ff_mark_lease_expired_if_due($1)", &[&lost]);
     let id = claims[0].id;
     s.rows("SELECT * FROM ff_read_execution_info($1)", &[&id]);
     s.rows("SELECT ff_read_execution_state($1)", &[&id]);
@@ -68,6 +81,7 @@ fn use_every_hot_operation(s: &mut Session) {
         "delayed",
         "attempt_timeout",
         "execution_deadline",
+        "grant_expiry",
         "unblock",
         "worker_ttl",
         "idempotency",

@@ -1,10 +1,12 @@
 //! Random sequences of operations on one clock: after every step the invariants hold, and the
 //! public state follows from the vector.
 
+use postgres::types::ToSql;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use uuid::Uuid;
 
+use crate::support::failure::Failure;
 use crate::support::pace::busy;
 use crate::support::world::assert_invariants;
 use crate::support::{Cells, Claim, World};
@@ -17,6 +19,25 @@ const POLICIES: [&str; 5] = [
     r#"policy => '{"timeout_policy":{"execution_deadline_ms":20000,"attempt_timeout_ms":3000}}'"#,
 ];
 
+/// What an external scheduler, its workers and an operator do to a named execution.
+const FROM_OUTSIDE: [&str; 10] = [
+    "SELECT outcome FROM ff_issue_claim_grant($1, 'w', grant_ttl => '2 s')",
+    "SELECT outcome FROM ff_issue_claim_grant($1, 'x', grant_ttl => '1 s')",
+    "SELECT outcome FROM ff_issue_reclaim_grant($1, 'w', grant_ttl => '2 s')",
+    "SELECT handle_kind FROM ff_claim_execution($1, 'w', lease_ttl => '2 s')",
+    "SELECT handle_kind FROM ff_claim_resumed_execution($1, 'w', lease_ttl => '2 s')",
+    "SELECT outcome FROM ff_reclaim_execution($1, 'w', lease_ttl => '1 s')",
+    "SELECT handle_kind FROM ff_issue_grant_and_claim($1, '1 s')",
+    "SELECT ff_mark_lease_expired_if_due($1)",
+    "SELECT ff_promote_delayed($1)",
+    "SELECT ff_expire_execution($1, 'attempt_timeout')",
+];
+
+/// How calls that come too late or too early are refused.
+const REFUSALS: [&str; 9] = [
+    "FF202", "FF203", "FF204", "FF205", "FF206", "FF210", "FF401", "FF402", "FF417",
+];
+
 struct Walk {
     world: World,
     random: StdRng,
@@ -27,7 +48,7 @@ struct Walk {
 
 impl Walk {
     fn step(&mut self) {
-        let choice = self.random.random_range(0..100);
+        let choice = self.random.random_range(0..115);
         let w = &mut self.world;
         let said = match choice {
             0..20 => {
@@ -76,6 +97,11 @@ impl Walk {
                 w.rows("SELECT * FROM ff_tick()", &[]);
                 "tick".into()
             }
+            70..85 if !self.created.is_empty() => {
+                let id = self.created[self.random.random_range(0..self.created.len())];
+                let call = FROM_OUTSIDE[self.random.random_range(0..FROM_OUTSIDE.len())];
+                format!("{call} on {id}: {}", answer(w, call, &id))
+            }
             _ if self.claims.is_empty() => return,
             _ => {
                 let n = self.random.random_range(0..self.claims.len());
@@ -91,21 +117,7 @@ impl Walk {
                     "SELECT completion FROM ff_complete_and_claim($1, lease_ttl => '2 s')",
                 ][self.random.random_range(0..9)];
                 let handle = self.claims[n].handle.clone();
-                let said = match w.query(call, &[&handle]) {
-                    Ok(rows) => rows
-                        .iter()
-                        .map(|row| row.get::<_, String>(0))
-                        .collect::<Vec<_>>()
-                        .join(" "),
-                    Err(e) => {
-                        let refusal = crate::support::failure::Failure::of(&e).sqlstate;
-                        assert!(
-                            ["FF210", "FF401", "FF402"].contains(&refusal.as_str()),
-                            "{call}: {refusal}"
-                        );
-                        refusal
-                    }
-                };
+                let said = answer(w, call, &handle);
                 let known = self.claims.len();
                 if known > 20 {
                     self.claims.drain(..known - 20);
@@ -117,6 +129,22 @@ impl Walk {
             }
         };
         self.path.push(said);
+    }
+}
+
+/// What a call returned in its first column, or how it was refused.
+fn answer(w: &mut World, call: &str, argument: &(dyn ToSql + Sync)) -> String {
+    match w.query(call, &[argument]) {
+        Ok(rows) => rows
+            .iter()
+            .map(|row| row.get::<_, String>(0))
+            .collect::<Vec<_>>()
+            .join(" "),
+        Err(e) => {
+            let refusal = Failure::of(&e).sqlstate;
+            assert!(REFUSALS.contains(&refusal.as_str()), "{call}: {refusal}");
+            refusal
+        }
     }
 }
 

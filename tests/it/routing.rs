@@ -139,7 +139,7 @@ fn only_claimable_work_is_unroutable() {
 }
 
 #[test]
-fn e_39_part_unblocking_needs_one_live_worker_that_covers_the_requirement() {
+fn e_39_unblocking_needs_one_live_worker_that_covers_the_requirement() {
     let mut w = World::without_preload();
     let id = w.create(&requiring(&["gpu", "torch>=2.3"]));
     block_route(&mut w, id);

@@ -23,6 +23,8 @@ pub struct ClaimTerms {
     pub attempt_id: Uuid,
     /// Length of the lease, milliseconds.
     pub ttl_ms: i32,
+    /// An operator takes the execution in one step, without a grant.
+    pub takeover: bool,
 }
 
 /// What the policy says of the attempt about to start: its type after a failure, and its time in microseconds.
@@ -145,7 +147,11 @@ pub fn claim(
         }));
         event
     } else {
-        let word = if resume { "claim_resumed" } else { "claim" };
+        let word = match (terms.takeover, resume) {
+            (true, _) => "issue_grant_and_claim",
+            (_, true) => "claim_resumed",
+            _ => "claim",
+        };
         Event::lease(&change.after, Code::LeaseAcquired, Some(word))
     };
     let kind = match (reclaim, resume) {

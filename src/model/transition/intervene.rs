@@ -1,4 +1,4 @@
-//! Interventions from outside: revoke T9, block T24, priority, grants.
+//! Interventions from outside: revoke T9, block T24, unblock T25, priority, replay T26.
 
 use crate::model::event::{Code, Event};
 use crate::model::execution::{Execution, Progress};
@@ -64,6 +64,8 @@ pub fn unblock(before: Execution, now: Instant) -> Change {
     e.blocked_by_policy = None;
     let later = e.delay_until.filter(|at| *at > now);
     e.delay_until = later;
+    // What waits for its time is not reserved.
+    e.grant = e.grant.take().filter(|_| later.is_none());
     e.blocking_detail = later.map(|at| format!("delayed until {}", at.iso()));
     let (eligibility, blocking) = match (later, e.vector.attempt) {
         (None, _) => (Eligibility::Now, Blocking::Worker),
@@ -123,9 +125,4 @@ pub fn replay(
         "requested_by": requested_by,
     });
     change.announce(Event::plain(Code::OperatorReplayed, Some(details)))
-}
-
-/// Removes a grant, lapsed or withdrawn.
-pub fn ungrant(before: Execution, now: Instant) -> Change {
-    Change::touch(before, now, |e| e.grant = None)
 }

@@ -6,13 +6,15 @@
 
 mod claim;
 mod finish;
+mod grant;
 mod intervene;
 mod pause;
 mod wake;
 
 pub use claim::{ClaimTerms, claim};
 pub use finish::{Failure, cancel, complete, deadline, exhaust_reclaims, fail, time_out};
-pub use intervene::{block, change_priority, replay, revoke, unblock, ungrant};
+pub use grant::{grant, mismatch, mismatch_and_block, ungrant};
+pub use intervene::{block, change_priority, replay, revoke, unblock};
 pub use pause::{delay, wait_children};
 pub use wake::{expire_lease, promote};
 

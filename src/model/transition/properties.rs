@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::{Change, Superseded};
 use crate::model::due::{self, Duty};
 use crate::model::execution::{Execution, Lease, Place, Progress};
+use crate::model::grant;
 use crate::model::policy::{FallbackTier, Policy};
 use crate::model::time::{Instant, MS, SECOND};
 use crate::model::words::*;
@@ -57,6 +58,17 @@ fn birth() -> impl Strategy<Value = Birth> {
                 tiers,
             },
         )
+}
+
+/// T1: nothing has happened to it, and nothing will by itself.
+pub fn newborn() -> Execution {
+    execution(&Birth {
+        delay: None,
+        deadline: None,
+        retention: None,
+        attempt_timeout: None,
+        tiers: 0,
+    })
 }
 
 /// T1, T2.
@@ -181,6 +193,9 @@ impl Life {
         if after.vector != before.vector {
             assert_eq!(after.last_transition_at, self.now, "G7 after {op:?}");
         }
+        if matches!(op, Op::ExpireLease) {
+            assert!(grant::live(after, self.now).is_some() || after.grant.is_none());
+        }
         if before.is_terminal() != after.is_terminal() && after.is_terminal() {
             assert!(
                 after.deadline == before.deadline,
@@ -213,6 +228,7 @@ impl Life {
             assert_eq!(held, (None, None, None), "nobody holds it");
         }
         self.check_ready();
+        self.check_grant();
         self.check_due();
         self.timers.check(e);
     }
@@ -270,6 +286,31 @@ impl Life {
             }
             None => assert!(e.grant.is_some() || !(claimable || reclaimable), "{e:#?}"),
         }
+    }
+
+    /// A reservation stands on what may be handed out, for the way in which it may be.
+    fn check_grant(&self) {
+        let e = &self.execution;
+        let Some(grant) = &e.grant else { return };
+        let words = (
+            e.vector.lifecycle,
+            e.vector.eligibility,
+            e.vector.ownership,
+            grant.kind,
+        );
+        let fits = match words {
+            (Lifecycle::Runnable, Eligibility::Now | Eligibility::Route, _, GrantKind::Claim) => {
+                true
+            }
+            // The elapsed lease may still have to be marked.
+            (Lifecycle::Active, _, _, GrantKind::Reclaim) => !e.lease_live(self.now),
+            _ => false,
+        };
+        assert!(fits, "{e:#?}");
+        assert_eq!(
+            grant::live(e, self.now).is_none(),
+            grant.expires_at <= self.now
+        );
     }
 
     /// Nothing falls due before `next_due`, and something does then.

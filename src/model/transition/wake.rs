@@ -29,6 +29,8 @@ pub fn expire_lease(before: Execution, now: Instant) -> Change {
     let e = &mut change.after;
     e.lease.expired_at = Some(now);
     e.attempt_deadline = None;
+    // One mark is all that a claim needs to find it.
+    e.grant = e.grant.take().filter(|g| g.expires_at > now);
     e.blocking_detail = Some("lease expired, awaiting reclaim".to_owned());
     let vector = Vector {
         ownership: Ownership::Expired,

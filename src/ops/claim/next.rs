@@ -15,6 +15,7 @@ use crate::store;
 use crate::store::claimer::Claimer;
 use crate::store::ready::{Candidate, HEAD, Wanted};
 
+use super::super::lane::hands_out;
 use super::super::{clock, installation, save};
 use super::promote;
 use super::row::{Claimed, Input, policy, reclaim_limit};
@@ -68,38 +69,70 @@ pub struct Look {
 /// # Errors
 /// `corruption` for an unreadable policy.
 pub fn look(db: &Db, claim: &Claim) -> Result<Look> {
+    let mut claimed = Vec::new();
+    let changed = search(db, claim, |queues, candidates| {
+        let before = claimed.len();
+        hand_out(db, claim, queues, candidates, &mut claimed)?;
+        Ok(claimed.len() - before)
+    })?;
+    Ok(Look { claimed, changed })
+}
+
+/// Looks at a lane: promotes what is due, and offers what is ready, locked and in claim order, until as many as the
+/// claim may have are taken or nothing is left. Whether anything was written.
+///
+/// # Errors
+/// Those of the offer; `corruption` for an unreadable policy.
+pub fn search(
+    db: &Db,
+    claim: &Claim,
+    mut offer: impl FnMut(&[(i32, String)], Vec<Candidate>) -> Result<usize>,
+) -> Result<bool> {
     let Some(served) = store::queue::served(
         db,
         &claim.lane,
         &claim.claimer.capabilities,
         claim.claimer.namespace.as_deref(),
     ) else {
-        return Ok(Look::default());
+        return Ok(false);
     };
-    let mut look = Look::default();
-    if matches!(served.state.as_str(), "paused" | "disabled") || claim.limit == 0 {
-        return Ok(look);
+    let mut found = Found::default();
+    if !hands_out(&served.state) || claim.limit == 0 {
+        return Ok(false);
     }
     // A live worker promotes within its 250 ms; without one, or before saying "no work", the claim does it.
     let mut promoted = !background::alive() || clock::shifted();
     if promoted {
-        look.changed |= promote::due(db, served.lane)?;
+        found.changed |= promote::due(db, served.lane)?;
     }
     loop {
-        take(db, claim, &served.queues, &mut look)?;
-        if promoted || !look.claimed.is_empty() {
-            return Ok(look);
+        take(db, claim, &served.queues, &mut found, &mut offer)?;
+        if promoted || found.taken > 0 {
+            return Ok(found.changed);
         }
         promoted = true;
         if !promote::due(db, served.lane)? {
-            return Ok(look);
+            return Ok(found.changed);
         }
-        look.changed = true;
+        found.changed = true;
     }
 }
 
-/// Takes ready work until the limit is reached or nothing is left.
-fn take(db: &Db, claim: &Claim, queues: &[(i32, String)], look: &mut Look) -> Result<()> {
+/// How far a search has come.
+#[derive(Default)]
+struct Found {
+    taken: usize,
+    changed: bool,
+}
+
+/// Offers ready work until the limit is reached or nothing is left.
+fn take(
+    db: &Db,
+    claim: &Claim,
+    queues: &[(i32, String)],
+    found: &mut Found,
+    offer: &mut impl FnMut(&[(i32, String)], Vec<Candidate>) -> Result<usize>,
+) -> Result<()> {
     let mut after = HEAD;
     loop {
         let wanted = Wanted {
@@ -107,7 +140,7 @@ fn take(db: &Db, claim: &Claim, queues: &[(i32, String)], look: &mut Look) -> Re
             now: clock::now(),
             low: claim.partitions.0,
             high: claim.partitions.1,
-            limit: claim.limit - look.claimed.len() as i64,
+            limit: claim.limit - found.taken as i64,
         };
         if wanted.limit <= 0 {
             return Ok(());
@@ -130,7 +163,10 @@ fn take(db: &Db, claim: &Claim, queues: &[(i32, String)], look: &mut Look) -> Re
                 (store::ready::take_these(db, ids, wanted), true)
             }
         };
-        hand_out(db, claim, queues, candidates, look)?;
+        if !candidates.is_empty() {
+            found.changed = true;
+            found.taken += offer(queues, candidates)?;
+        }
         if !more {
             return Ok(());
         }
@@ -162,11 +198,8 @@ fn hand_out(
     claim: &Claim,
     queues: &[(i32, String)],
     candidates: Vec<Candidate>,
-    look: &mut Look,
+    claimed: &mut Vec<Claimed>,
 ) -> Result<()> {
-    if candidates.is_empty() {
-        return Ok(());
-    }
     let now = clock::now();
     let claimer = store::claimer::intern(db, &claim.claimer);
     let installation = installation::id(db);
@@ -191,20 +224,9 @@ fn hand_out(
         };
         let terms = terms(before.place.partition, claimer, claim.ttl_ms);
         let (change, kind) = transition::claim(before, &terms, &policy, now);
-        let failure = change
-            .archive
-            .as_ref()
-            .and_then(|s| s.attempt.failure_reason.clone());
-        look.claimed.push(Claimed::new(
-            change.after.clone(),
-            kind,
-            input,
-            failure,
-            installation,
-        ));
+        claimed.push(Claimed::by(&change, kind, input, installation));
         changes.push(change);
     }
-    look.changed = true;
     save::apply(db, &changes, now);
     Ok(())
 }
@@ -216,6 +238,7 @@ pub fn terms(partition: i16, claimer: i32, ttl_ms: i32) -> ClaimTerms {
         lease_id: clock::secret(),
         attempt_id: clock::mint(Some(partition as u8)),
         ttl_ms,
+        takeover: false,
     }
 }
 

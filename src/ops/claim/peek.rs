@@ -11,6 +11,7 @@ use crate::store;
 use crate::store::ready::Wanted;
 
 use super::super::clock;
+use super::super::lane::hands_out;
 use super::wait::pause;
 
 /// What a waiter could claim.
@@ -64,7 +65,7 @@ fn work(db: &Db, lane: &str, interest: &Interest) -> bool {
     let Some(served) = store::queue::served(db, lane, &interest.capabilities, namespace) else {
         return false;
     };
-    if matches!(served.state.as_str(), "paused" | "disabled") || served.queues.is_empty() {
+    if !hands_out(&served.state) || served.queues.is_empty() {
         return false;
     }
     let queues: Vec<i32> = served.queues.iter().map(|(id, _)| *id).collect();

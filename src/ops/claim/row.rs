@@ -8,6 +8,7 @@ use crate::model::execution::{Carried, Execution};
 use crate::model::handle::{Handle, HandleKind};
 use crate::model::policy::Policy;
 use crate::model::time::{Instant, MS};
+use crate::model::transition::Change;
 use crate::model::words::AttemptType;
 use crate::pg::jsonb::Jsonb;
 
@@ -74,6 +75,13 @@ impl Claimed {
             input,
             previous_failure,
         }
+    }
+
+    /// The row of a claim that has just been made.
+    pub fn by(change: &Change, kind: HandleKind, input: Input, installation: [u8; 4]) -> Claimed {
+        let superseded = change.archive.as_ref();
+        let failure = superseded.and_then(|s| s.attempt.failure_reason.clone());
+        Claimed::new(change.after.clone(), kind, input, failure, installation)
     }
 
     /// Two thirds into the lease: when a worker had better renew.

@@ -3,4 +3,5 @@
 pub mod create;
 pub mod duplicates;
 pub mod duty;
+pub mod settle;
 pub mod wait;

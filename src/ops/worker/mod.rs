@@ -23,10 +23,11 @@ fn check(instance: &str, namespace: &str) -> Result<()> {
     text::identifier("namespace", namespace)
 }
 
-/// The place of an instance in the registry, none in a namespace nobody has used.
+/// The place of an instance in the registry, none in a namespace that nobody has used or the caller does not see.
 fn find(db: &Db, instance: &str, namespace: &str) -> Option<Seat> {
-    Some(Seat {
-        namespace: store::lane::namespace(db, namespace)?,
+    let namespace = store::lane::namespace(db, namespace)?;
+    store::binding::admits(namespace).then(|| Seat {
+        namespace,
         instance: instance.to_owned(),
     })
 }

@@ -11,6 +11,7 @@ use crate::pg::spi::Db;
 use crate::store;
 use crate::store::worker::{Announcement, Seat};
 
+use super::super::role::namespace::admitted;
 use super::super::{clock, lane};
 use super::{announce, check};
 
@@ -38,10 +39,11 @@ pub struct Request<'a> {
 /// Registers; returns the outcome word and until when it holds.
 ///
 /// # Errors
-/// `invalid_input`, `invalid_lane`; `worker_instance_reassigned` if the live instance is another worker's.
+/// `invalid_input`, `invalid_lane`; `unauthorized` for a namespace the caller is not bound to; `worker_instance_reassigned` if the live instance is another worker's.
 pub fn register(db: &Db, r: Request) -> Result<(&'static str, Instant)> {
     text::identifier("worker", r.worker)?;
     check(r.instance, r.namespace)?;
+    admitted(db, r.namespace)?;
     let lanes = lanes(r.lanes)?;
     if r.ttl_ms > MAX_TTL_MS {
         return Err(Error::invalid_input("liveness_ttl", "too_long").with("max_ms", MAX_TTL_MS));

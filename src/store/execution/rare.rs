@@ -60,10 +60,12 @@ rare! {
 pub struct RareGrant {
     pub id: Uuid,
     pub kind: char,
-    pub worker: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub worker_instance: Option<String>,
+    pub claimer: i32,
     pub expires_at: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route_snapshot: Option<serde_json::Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admission_summary: Option<String>,
 }
 
 impl From<&Grant> for RareGrant {
@@ -71,9 +73,10 @@ impl From<&Grant> for RareGrant {
         RareGrant {
             id: g.id,
             kind: g.kind.letter() as char,
-            worker: g.worker.clone(),
-            worker_instance: g.worker_instance.clone(),
+            claimer: g.claimer,
             expires_at: g.expires_at.0,
+            route_snapshot: g.route_snapshot.clone(),
+            admission_summary: g.admission_summary.clone(),
         }
     }
 }
@@ -84,9 +87,10 @@ impl RareGrant {
         Some(Grant {
             id: self.id,
             kind: GrantKind::from_letter(u8::try_from(self.kind).ok()?)?,
-            worker: self.worker,
-            worker_instance: self.worker_instance,
+            claimer: self.claimer,
             expires_at: Instant(self.expires_at),
+            route_snapshot: self.route_snapshot,
+            admission_summary: self.admission_summary,
         })
     }
 }

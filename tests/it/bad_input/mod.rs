@@ -4,7 +4,7 @@
 mod documents;
 mod ranges;
 mod required;
-mod sweep;
+pub mod sweep;
 
 use postgres::types::ToSql;
 

@@ -9,6 +9,12 @@ fn durations_are_finite_positive_and_without_months() {
     let mut calls = Vec::new();
     let positive = [
         "SELECT * FROM ff_claim('L', 'w', lease_ttl => DURATION)",
+        "SELECT * FROM ff_claim_for_worker('L', 'w', grant_ttl => DURATION)",
+        "SELECT * FROM ff_issue_claim_grant(gen_random_uuid(), 'w', grant_ttl => DURATION)",
+        "SELECT * FROM ff_issue_reclaim_grant(gen_random_uuid(), 'w', grant_ttl => DURATION)",
+        "SELECT * FROM ff_claim_execution(gen_random_uuid(), 'w', lease_ttl => DURATION)",
+        "SELECT * FROM ff_reclaim_execution(gen_random_uuid(), 'w', lease_ttl => DURATION)",
+        "SELECT * FROM ff_issue_grant_and_claim(gen_random_uuid(), DURATION)",
         "SELECT * FROM ff_renew($1, DURATION)",
         "SELECT * FROM ff_renew_many(ARRAY[$1], DURATION)",
         "SELECT * FROM ff_complete_and_claim($1, lease_ttl => DURATION)",
@@ -97,6 +103,7 @@ fn counts_are_not_negative() {
         "SELECT * FROM ff_claim('L', 'w', max_items => -1)",
         "SELECT * FROM ff_complete_and_claim($1, max_items => -1)",
         "SELECT * FROM ff_complete_many_and_claim(ARRAY[$1], max_items => -1)",
+        "SELECT * FROM ff_scan_eligible('L', -1)",
         "SELECT * FROM ff_list_lanes(max_items => -1)",
         "SELECT * FROM ff_list_executions(max_items => -1)",
         "SELECT * FROM ff_list_attempts(gen_random_uuid(), -1)",
@@ -119,6 +126,8 @@ fn partitions_lie_between_0_and_255() {
     for range in ["'[-1,5]'", "'[0,256]'", "'[300,400)'"] {
         for call in [
             "SELECT * FROM ff_claim('L', 'w', partitions => RANGE)",
+            "SELECT * FROM ff_scan_eligible('L', partitions => RANGE)",
+            "SELECT * FROM ff_claim_for_worker('L', 'w', partitions => RANGE)",
             "SELECT * FROM ff_tick(partitions => RANGE)",
             "SELECT * FROM ff_reconcile_delayed(partitions => RANGE)",
             "CALL ff_wait_for_work('L', '1 s', partitions => RANGE)",

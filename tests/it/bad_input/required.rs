@@ -3,11 +3,29 @@
 use super::Inhabited;
 
 /// A call with every argument that has no default, as (function, arguments in order).
-const REQUIRED: [(&str, &[&str]); 23] = [
+const REQUIRED: [(&str, &[&str]); 35] = [
     ("ff_create_execution", &["'L'", "'k'"]),
     ("ff_create_executions", &["'[]'"]),
     ("ff_create_many", &["'L'", "'k'", "'{}'"]),
     ("ff_claim", &["'L'", "'w'"]),
+    ("ff_scan_eligible", &["'L'"]),
+    ("ff_issue_claim_grant", &["gen_random_uuid()", "'w'"]),
+    ("ff_claim_for_worker", &["'L'", "'w'"]),
+    ("ff_claim_execution", &["gen_random_uuid()", "'w'"]),
+    ("ff_claim_resumed_execution", &["gen_random_uuid()", "'w'"]),
+    ("ff_issue_grant_and_claim", &["gen_random_uuid()", "'1 s'"]),
+    ("ff_issue_reclaim_grant", &["gen_random_uuid()", "'w'"]),
+    ("ff_reclaim_execution", &["gen_random_uuid()", "'w'"]),
+    (
+        "ff_delay_execution",
+        &["gen_random_uuid()", "ff_server_time()"],
+    ),
+    ("ff_mark_lease_expired_if_due", &["gen_random_uuid()"]),
+    ("ff_promote_delayed", &["gen_random_uuid()"]),
+    (
+        "ff_expire_execution",
+        &["gen_random_uuid()", "'attempt_timeout'"],
+    ),
     ("ff_recover_leases", &["'w'", "'w-1'"]),
     ("ff_complete_and_claim", &["$1"]),
     ("ff_complete_many_and_claim", &["ARRAY[$1]"]),
@@ -97,6 +115,18 @@ fn names_are_one_to_256_bytes_without_control_characters() {
             format!("SELECT * FROM ff_claim('L', 'w', namespace => {text})"),
             format!("SELECT * FROM ff_recover_leases({text}, 'w-1')"),
             format!("SELECT * FROM ff_recover_leases('w', {text})"),
+            format!("SELECT * FROM ff_scan_eligible('L', namespace => {text})"),
+            format!("SELECT * FROM ff_claim_for_worker('L', {text})"),
+            format!("SELECT * FROM ff_claim_for_worker('L', 'w', {text})"),
+            format!("SELECT * FROM ff_claim_for_worker('L', 'w', namespace => {text})"),
+            format!("SELECT * FROM ff_issue_claim_grant(gen_random_uuid(), {text})"),
+            format!("SELECT * FROM ff_issue_reclaim_grant(gen_random_uuid(), 'w', {text})"),
+            format!("SELECT * FROM ff_claim_execution(gen_random_uuid(), {text})"),
+            format!("SELECT * FROM ff_claim_resumed_execution(gen_random_uuid(), 'w', {text})"),
+            format!("SELECT * FROM ff_reclaim_execution(gen_random_uuid(), {text})"),
+            format!(
+                "SELECT * FROM ff_issue_grant_and_claim(gen_random_uuid(), '1 s', worker => {text})"
+            ),
             format!("SELECT * FROM ff_complete_and_claim($1, worker => {text})"),
             format!("SELECT * FROM ff_complete_and_claim($1, worker_instance => {text})"),
             format!("SELECT * FROM ff_complete_and_claim($1, namespace => {text})"),
@@ -152,6 +182,11 @@ fn a_lane_breaking_its_rule_is_refused_everywhere() {
             ),
             format!("SELECT * FROM ff_create_many({lane}, 'k', '{{NULL}}')"),
             format!("SELECT * FROM ff_claim({lane}, 'w')"),
+            format!("SELECT * FROM ff_scan_eligible({lane})"),
+            format!("SELECT * FROM ff_claim_for_worker({lane}, 'w')"),
+            format!(
+                "SELECT * FROM ff_issue_grant_and_claim(gen_random_uuid(), '1 s', lane => {lane})"
+            ),
             format!("SELECT * FROM ff_complete_and_claim($1, lane => {lane})"),
             format!("SELECT * FROM ff_complete_many_and_claim(ARRAY[$1], lane => {lane})"),
             format!("SELECT * FROM ff_set_lane({lane})"),

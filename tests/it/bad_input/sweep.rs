@@ -86,7 +86,7 @@ fn nasty(type_name: &str) -> &'static [&'static str] {
 }
 
 /// A value that the functions accept, so that the nasty one is what is looked at.
-fn harmless(name: &str, type_name: &str) -> Option<&'static str> {
+pub fn harmless(name: &str, type_name: &str) -> Option<&'static str> {
     Some(match (name, type_name) {
         ("lane", _) => "'L'",
         ("handle", _) => "$1",
@@ -115,13 +115,14 @@ const LEFT_ALONE: [&str; 7] = [
     "ff_events_rebase",
 ];
 
-struct Argument {
-    name: String,
-    type_name: String,
-    optional: bool,
+pub struct Argument {
+    pub name: String,
+    pub type_name: String,
+    pub optional: bool,
 }
 
-fn public_functions(world: &mut World) -> Vec<(String, bool, Vec<Argument>)> {
+/// Public functions and procedures by name: whether it is a procedure, and its arguments.
+pub fn public_functions(world: &mut World) -> Vec<(String, bool, Vec<Argument>)> {
     world
         .rows(
             "SELECT p.proname::text AS name, p.prokind = 'p' AS procedure,
@@ -150,7 +151,13 @@ fn public_functions(world: &mut World) -> Vec<(String, bool, Vec<Argument>)> {
 }
 
 /// Calls with one argument set to `value`, those without a default to something harmless.
-fn call(name: &str, procedure: bool, arguments: &[Argument], odd: usize, value: &str) -> String {
+pub fn call(
+    name: &str,
+    procedure: bool,
+    arguments: &[Argument],
+    odd: usize,
+    value: &str,
+) -> String {
     let given: Vec<String> = arguments
         .iter()
         .enumerate()

@@ -285,3 +285,35 @@ fn e_126_part_single_grants_are_enough() {
     assert_eq!(outcome.text("outcome"), "work");
     session.refused("42501", "SELECT * FROM ff_claim('L', 'w')", &[]);
 }
+
+#[test]
+fn e_126_part_only_an_operator_overrides() {
+    let mut w = World::with_roles();
+    let held: Vec<_> = (0..5).map(|_| w.claimed("", "")).collect();
+    let before = w.contents();
+    let mut worker = w.session_with("worker", "ff_worker");
+    let mut operator = w.session_with("operator", "ff_operator");
+    let calls = [
+        "ff_complete_execution($1, source => 'operator_override')",
+        "ff_fail_execution($1, reason => 'x', source => 'operator_override')",
+        "ff_delay_execution($1, ff_server_time() + '1 h', source => 'operator_override')",
+        "ff_wait_children_execution($1, source => 'operator_override')",
+    ];
+    for (call, claim) in calls.iter().zip(&held) {
+        let failure = worker.refused("FF116", &format!("SELECT * FROM {call}"), &[&claim.id]);
+        assert_eq!(failure.says("rule"), "operator_override");
+        worker.run("SET ROLE ff_worker");
+        worker.refused("FF116", &format!("SELECT * FROM {call}"), &[&claim.id]);
+        worker.run("RESET ROLE");
+    }
+    assert_eq!(w.contents(), before);
+    for (call, claim) in calls.iter().zip(&held) {
+        operator.one(&format!("SELECT * FROM {call}"), &[&claim.id]);
+    }
+    let claim = &held[4];
+    let fence = "lease_id => $2, lease_epoch => $3, attempt_id => $4";
+    worker.one(
+        &format!("SELECT * FROM ff_complete_execution($1, {fence})"),
+        &[&claim.id, &claim.lease_id, &claim.epoch, &claim.attempt_id],
+    );
+}

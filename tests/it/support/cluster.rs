@@ -63,6 +63,23 @@ impl Cluster {
         cluster
     }
 
+    /// A new physical standby of this server, under the name given.
+    pub fn standby(&self, name: &str) -> Self {
+        script(&["drop", name]);
+        script(&["standby", name, &self.name]);
+        Self::from_settings(name, &exports(&script(&["env", name])))
+    }
+
+    /// A program of the server's, if the installation has it, told to connect to this server.
+    pub fn program(&self, name: &str) -> Option<Command> {
+        let path = Path::new(&std::env::var_os("FF_PG_BINDIR")?).join(name);
+        let mut command = Command::new(&path);
+        command
+            .args(["-h", &self.host, "-U", &self.user])
+            .args(["-p", &self.port.to_string()]);
+        path.exists().then_some(command)
+    }
+
     /// Stops the server as a power cut would.
     pub fn crash(&self) {
         script(&["stop", &self.name, "immediate"]);

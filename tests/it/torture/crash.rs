@@ -11,7 +11,7 @@ use crate::support::pace::{busy, eventually, torture_time};
 use crate::support::{Cells, World};
 
 /// A crash ends every session of its server: one of these tests at a time, on a server apart.
-fn alone_on_the_crash_server() -> (MutexGuard<'static, ()>, World) {
+pub fn alone_on_the_crash_server() -> (MutexGuard<'static, ()>, World) {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let guard = ONE_AT_A_TIME
         .lock()
@@ -33,7 +33,7 @@ fn completes(w: &mut World, more: i64) {
     assert!(done, "the crew works");
 }
 
-fn kill_9(pid: i32) {
+pub fn kill_9(pid: i32) {
     let status = Command::new("kill")
         .args(["-9", &pid.to_string()])
         .status()
@@ -43,7 +43,7 @@ fn kill_9(pid: i32) {
 
 /// Returns when the server has noticed the sudden end of one of its processes, has ended every
 /// session for it, and answers again.
-fn reconnect(w: &mut World) {
+pub fn reconnect(w: &mut World) {
     let noticed = eventually(Duration::from_secs(30), || {
         w.simple_query("SELECT 1").is_err()
     });

@@ -1,7 +1,7 @@
 //! Many sessions doing everything at once, and dying at it: nothing lost, nothing twice.
 
-mod audit;
-mod crash;
+pub mod audit;
+pub mod crash;
 mod readers;
 mod worker;
 

@@ -217,6 +217,9 @@ impl Worker {
                 match e.code().map(|code| code.code().to_string()).as_deref() {
                     // A lost lease is the lot of a slow worker; a killed session that of a busy one.
                     Some("FF401" | "FF402" | "FF210" | "25P02") => {}
+                    // A grant lapses, is dropped, and somebody else takes what it reserved.
+                    Some("FF203" | "FF204" | "FF205" | "FF206")
+                        if sql.contains("claim_execution") => {}
                     // Transactions of several steps may meet on their executions in opposite orders; the server
                     // then undoes one of them, which may be tried again.
                     Some("40P01") if self.habits.steps > 1 => {}
@@ -235,7 +238,8 @@ impl Worker {
         match self.random.random_range(0..100) {
             0..20 => self.create(),
             20..25 => self.create_many(),
-            25..50 => self.claim(),
+            25..45 => self.claim(),
+            45..50 => self.claim_by_grant(),
             _ if self.held.is_empty() => self.claim(),
             choice => {
                 let n = self.random.random_range(0..self.held.len());
@@ -308,6 +312,29 @@ impl Worker {
             self.number
         );
         Some(self.query(&sql, &[])?.iter().map(claimed).collect())
+    }
+
+    /// As if a scheduler had chosen the worker, which takes up most of what it is granted.
+    fn claim_by_grant(&mut self) -> Option<Entries> {
+        let ttl = if self.random.random_bool(0.3) {
+            "1 ms"
+        } else {
+            "10 s"
+        };
+        let worker = format!("w{}", self.number);
+        let sql = format!("SELECT * FROM ff_claim_for_worker('L', $1, grant_ttl => '{ttl}')");
+        let granted = self.query(&sql, &[&worker])?.remove(0);
+        let id = granted.maybe_uuid("execution_id");
+        let Some(id) = id.filter(|_| self.random.random_bool(0.9)) else {
+            return Some(Vec::new());
+        };
+        let take = "SELECT * FROM ff_claim_execution($1, $2, lease_ttl => '10 s')";
+        Some(
+            self.query(take, &[&id, &worker])?
+                .iter()
+                .map(claimed)
+                .collect(),
+        )
     }
 
     fn complete(&mut self, id: Uuid, handle: &str) -> Option<Entries> {

@@ -16,6 +16,7 @@ use transition::{Change, ClaimTerms, Failure};
 pub enum Op {
     Claim {
         ttl: i32,
+        takeover: bool,
     },
     Renew {
         ttl: i64,
@@ -50,6 +51,9 @@ pub enum Op {
         ttl: i64,
     },
     Ungrant,
+    Mismatch {
+        block: bool,
+    },
     Replay {
         deadline: Option<i64>,
     },
@@ -61,7 +65,7 @@ pub enum Op {
 pub fn op() -> impl Strategy<Value = Op> {
     let retry = || prop::option::weighted(0.8, prop_oneof![Just(0i64), 1i64..2_000]);
     prop_oneof![
-        10 => (1i32..4_000).prop_map(|ttl| Op::Claim { ttl }),
+        10 => (1i32..4_000, prop::bool::weighted(0.1)).prop_map(|(ttl, takeover)| Op::Claim { ttl, takeover }),
         2 => (1i64..4_000).prop_map(|ttl| Op::Renew { ttl }),
         1 => Just(Op::Complete),
         3 => retry().prop_map(|retry| Op::Fail { retry }),
@@ -79,6 +83,7 @@ pub fn op() -> impl Strategy<Value = Op> {
         1 => (0i16..=9_000).prop_map(|to| Op::ChangePriority { to }),
         2 => (1i64..2_000).prop_map(|ttl| Op::Grant { ttl }),
         2 => Just(Op::Ungrant),
+        1 => any::<bool>().prop_map(|block| Op::Mismatch { block }),
         8 => prop::option::of(1i64..20_000).prop_map(|deadline| Op::Replay { deadline }),
         6 => Just(Op::Look),
     ]
@@ -127,9 +132,10 @@ pub struct Expected {
 }
 
 /// What a random life must be able to take.
-pub const TRANSITIONS: [&str; 26] = [
+pub const TRANSITIONS: [&str; 28] = [
     "T6", "T7", "T8", "T9", "T10", "T11", "T12", "T13", "T13a", "T14", "T15", "T16", "T16a", "T17",
     "T17a", "T20", "T21", "T21a", "T22", "T23", "T24", "T25", "T26", "renew", "priority", "grant",
+    "ungrant", "mismatch",
 ];
 
 fn row(transition: &'static str) -> &'static str {
@@ -262,6 +268,11 @@ impl Op {
                 };
                 expect("T10", &[why])
             }
+            Op::Claim { takeover, .. } if claimable && *takeover => {
+                let same = v.attempt == AttemptState::Interrupted;
+                let transition = if same { "T7" } else { "T6" };
+                expect(transition, &["lease.acquired issue_grant_and_claim"])
+            }
             Op::Claim { .. } if claimable && v.attempt == AttemptState::Interrupted => {
                 expect("T7", &["lease.acquired claim_resumed"])
             }
@@ -326,10 +337,18 @@ impl Op {
             Op::ChangePriority { to } if !e.is_terminal() && *to != e.priority => {
                 expect("priority", &["operator.priority_changed"])
             }
-            Op::Grant { .. } if e.grant.is_none() && (claimable || lost && !leased) => {
+            // A lapsed grant is ignored and replaced.
+            Op::Grant { .. }
+                if (claimable || lost) && e.grant.as_ref().is_none_or(|g| g.expires_at <= now) =>
+            {
                 expect("grant", &[])
             }
-            Op::Ungrant if e.grant.is_some() => expect("grant", &[]),
+            Op::Ungrant if e.grant.is_some() => expect("ungrant", &[]),
+            Op::Mismatch { block: true } if claimable => expect("T24", &[]).map(|e| Expected {
+                row: REASONS[2].2,
+                ..e
+            }),
+            Op::Mismatch { block: false } if claimable || lost => expect("mismatch", &[]),
             Op::Replay { .. } if e.is_terminal() => expect("T26", &["operator.replayed"]),
             _ => None,
         }
@@ -340,13 +359,14 @@ impl Op {
         let later = |ms: i64| now.plus(ms * MS);
         let micros = |ms: Option<i64>| ms.map(|ms| ms * MS);
         match self {
-            Op::Claim { ttl } => {
+            Op::Claim { ttl, takeover } => {
                 let number = before.lease.epoch as u128 + 1;
                 let terms = ClaimTerms {
                     claimer: 1,
                     lease_id: Uuid::from_u128(number),
                     attempt_id: Uuid::from_u128(number << 64),
                     ttl_ms: *ttl,
+                    takeover: *takeover,
                 };
                 transition::claim(before, &terms, policy, now).0
             }
@@ -382,20 +402,26 @@ impl Op {
             }
             Op::Unblock => transition::unblock(before, now),
             Op::ChangePriority { to } => transition::change_priority(before, *to, now),
-            Op::Grant { ttl } => Change::touch(before, now, |e| {
-                let reclaim = e.vector.lifecycle == Lifecycle::Active;
-                e.grant = Some(Grant {
+            Op::Grant { ttl } => {
+                let kind = if before.vector.lifecycle == Lifecycle::Active {
+                    GrantKind::Reclaim
+                } else {
+                    GrantKind::Claim
+                };
+                let grant = Grant {
                     id: Uuid::from_u128(7),
-                    kind: if reclaim {
-                        GrantKind::Reclaim
-                    } else {
-                        GrantKind::Claim
-                    },
-                    worker: "w".to_owned(),
-                    worker_instance: None,
+                    kind,
+                    claimer: 1,
                     expires_at: later(*ttl),
-                });
-            }),
+                    route_snapshot: None,
+                    admission_summary: None,
+                };
+                transition::grant(before, grant, now)
+            }
+            Op::Mismatch { block: true } => {
+                transition::mismatch_and_block(before, &["gpu".to_owned()], now)
+            }
+            Op::Mismatch { block: false } => transition::mismatch(before, now),
             Op::Ungrant => transition::ungrant(before, now),
             Op::Replay { deadline } => {
                 transition::replay(before, None, None, deadline.map(later), now)
