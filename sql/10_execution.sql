@@ -19,14 +19,14 @@ CREATE TABLE ff_engine.execution (
     state                 int         NOT NULL,  -- model/packed.rs
     total_attempt_count   int         NOT NULL,
     last_transition_at    timestamptz NOT NULL,
-    last_mutation_at      timestamptz NOT NULL,
+    last_mutation_at      timestamptz,           -- NULL: at the last transition
     lease_epoch           bigint      NOT NULL,
 
     -- the latest lease; it holds only while the state says so
     claimer_id            int,
     lease_ttl_ms          int,
     lease_id              uuid,
-    lease_acquired_at     timestamptz,
+    lease_acquired_at     timestamptz,           -- NULL of a lease: when its attempt started
     lease_last_renewed_at timestamptz,
     lease_expires_at      timestamptz,
 
@@ -35,7 +35,7 @@ CREATE TABLE ff_engine.execution (
     attempt_started_at    timestamptz,
     attempt_ended_at      timestamptz,
 
-    started_at            timestamptz,
+    started_at            timestamptz,           -- NULL of a first attempt: when that started
     completed_at          timestamptz,
     delay_until           timestamptz,
     execution_deadline    timestamptz,
@@ -98,7 +98,7 @@ CREATE TABLE ff_engine.ready (
     reclaim      boolean     NOT NULL   -- the execution is active and its lease was lost
 ) WITH (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000);
 -- A scan reads all entries of a leaf, however few it needs: a claim is cheaper where leaves hold fewer.
-CREATE UNIQUE INDEX ready_order ON ff_engine.ready (queue_id, rank, created_at, execution_id) WITH (fillfactor = 50);
+CREATE UNIQUE INDEX ready_order ON ff_engine.ready (queue_id, rank, created_at, execution_id) WITH (fillfactor = 70);
 
 -- Where the engine will look next: for every execution with something due in the future there is a row
 -- no later than that instant. Too early, or twice, costs a look; too late cannot happen (docs/design/storage.md).

@@ -10,7 +10,7 @@ use super::{binding, execution};
 
 static HELD: Stmt<3> = Stmt::new(
     sql!(
-        "SELECT DISTINCT ON (e.lease_acquired_at, e.execution_id) e, e.kind, i.payload, i.payload_encoding, i.policy, n.name, l.name, \
+        "SELECT DISTINCT ON (coalesce(e.lease_acquired_at, e.attempt_started_at), e.execution_id) e, e.kind, i.payload, i.payload_encoding, i.policy, n.name, l.name, \
            (SELECT a.attempt_failure_reason FROM ff_engine.attempt AS a \
              WHERE a.execution_id = e.execution_id AND a.attempt_index = e.total_attempt_count - 2) \
            FROM ff_engine.lane AS l \
@@ -20,7 +20,7 @@ static HELD: Stmt<3> = Stmt::new(
            JOIN ff_engine.namespace AS n ON n.namespace_id = e.namespace_id \
            LEFT JOIN ff_engine.execution_input AS i ON i.execution_id = e.execution_id \
           WHERE ($1 IS NULL OR c.worker = $1) AND c.worker_instance = $2 AND ($3 IS NULL OR n.name = $3) \
-          ORDER BY e.lease_acquired_at, e.execution_id"
+          ORDER BY coalesce(e.lease_acquired_at, e.attempt_started_at), e.execution_id"
     ),
     [TEXTOID, TEXTOID, TEXTOID],
 );

@@ -6,6 +6,7 @@ use uuid::Uuid;
 use crate::model::execution::Execution;
 use crate::model::packed::Packed;
 use crate::model::time::Instant;
+use crate::model::words::Ownership;
 use crate::pg::jsonb::Jsonb;
 use crate::pg::spi::Arg;
 
@@ -121,18 +122,24 @@ pub fn value(e: &Execution, column: Column) -> Value<'_> {
         Column::state => Int4(packed(e).number()),
         Column::total_attempt_count => Int4(e.total_attempts),
         Column::last_transition_at => At(e.last_transition_at),
-        Column::last_mutation_at => At(e.last_mutation_at),
+        Column::last_mutation_at => unless(e.last_transition_at, Some(e.last_mutation_at)),
         Column::lease_epoch => Int8(e.lease.epoch),
         Column::claimer_id => e.lease.claimer.map_or(Null, Int4),
         Column::lease_ttl_ms => e.lease.ttl_ms.map_or(Null, Int4),
         Column::lease_id => e.lease.id.map_or(Null, Uuid),
-        Column::lease_acquired_at => at(e.lease.acquired_at),
+        Column::lease_acquired_at => match a.filter(|_| owned(e)) {
+            Some(a) => unless(a.started_at, e.lease.acquired_at),
+            None => at(e.lease.acquired_at),
+        },
         Column::lease_last_renewed_at => at(e.lease.last_renewed_at),
         Column::lease_expires_at => at(e.lease.expires_at),
         Column::attempt_id => a.map_or(Null, |a| Uuid(a.id)),
         Column::attempt_started_at => at(a.map(|a| a.started_at)),
         Column::attempt_ended_at => at(a.and_then(|a| a.ended_at)),
-        Column::started_at => at(e.started_at),
+        Column::started_at => match a.filter(|_| e.total_attempts == 1) {
+            Some(a) => unless(a.started_at, e.started_at),
+            None => at(e.started_at),
+        },
         Column::completed_at => at(e.completed_at),
         Column::delay_until => at(e.delay_until),
         Column::execution_deadline => at(e.deadline),
@@ -158,6 +165,16 @@ fn packed(e: &Execution) -> Packed {
         kind: a.map(|a| a.kind),
         end_op: a.and_then(|a| a.end.as_ref()).map(|end| end.op),
     }
+}
+
+/// Whether somebody has a lease, or had one that he lost.
+fn owned(e: &Execution) -> bool {
+    e.vector.ownership != Ownership::Unowned
+}
+
+/// What mostly equals another instant of the row is left out then.
+fn unless(usual: Instant, instant: Option<Instant>) -> Value<'static> {
+    at(instant.filter(|instant| *instant != usual))
 }
 
 fn at(instant: Option<Instant>) -> Value<'static> {

@@ -5,6 +5,7 @@ use uuid::Uuid;
 use crate::model::execution::*;
 use crate::model::packed::Packed;
 use crate::model::time::{Instant, MS};
+use crate::model::words::Ownership;
 use crate::pg::composite::Composite;
 use crate::pg::jsonb::Jsonb;
 use crate::pg::spi::Column as Readable;
@@ -32,12 +33,18 @@ pub fn decode(row: &Composite) -> Execution {
         flow: get(row, Column::flow_id),
         retention_ms: get(row, Column::retention_ms),
     };
+    let attempt_started = at(row, Column::attempt_started_at);
+    let owned = packed.vector.ownership != Ownership::Unowned;
     let lease = Lease {
         claimer: get(row, Column::claimer_id),
         id: get(row, Column::lease_id),
         epoch: get(row, Column::lease_epoch),
         ttl_ms: get(row, Column::lease_ttl_ms),
-        acquired_at: at(row, Column::lease_acquired_at),
+        acquired_at: at(row, Column::lease_acquired_at).or(if owned {
+            attempt_started
+        } else {
+            None
+        }),
         last_renewed_at: at(row, Column::lease_last_renewed_at),
         expires_at: at(row, Column::lease_expires_at),
         expired_at: rare.lease_expired_at.map(Instant),
@@ -64,7 +71,7 @@ pub fn decode(row: &Composite) -> Execution {
             id,
             kind,
             record,
-            started_at: at(row, Column::attempt_started_at).unwrap_or(place.created_at),
+            started_at: attempt_started.unwrap_or(place.created_at),
             ended_at: at(row, Column::attempt_ended_at),
             suspended_at: rare.attempt_suspended_at.map(Instant),
             pause_kind: rare.pause_kind,
@@ -79,6 +86,7 @@ pub fn decode(row: &Composite) -> Execution {
         _ => None,
     };
     let completed_at = at(row, Column::completed_at);
+    let last_transition_at = Instant(get(row, Column::last_transition_at));
     let retention = place.retention_ms.filter(|ms| *ms >= 0);
     Execution {
         priority: get(row, Column::priority),
@@ -88,7 +96,11 @@ pub fn decode(row: &Composite) -> Execution {
         retries: rare.retries.unwrap_or_default(),
         replays: rare.replays.unwrap_or_default(),
         reclaims: rare.reclaims.unwrap_or_default(),
-        started_at: at(row, Column::started_at),
+        started_at: at(row, Column::started_at).or(if total_attempts == 1 {
+            attempt_started
+        } else {
+            None
+        }),
         completed_at,
         purge_at: completed_at
             .zip(retention)
@@ -114,8 +126,8 @@ pub fn decode(row: &Composite) -> Execution {
         suspension: rare.suspension,
         waitpoint: rare.waitpoint,
         tags: get::<Option<Jsonb>>(row, Column::tags).map(Into::into),
-        last_transition_at: Instant(get(row, Column::last_transition_at)),
-        last_mutation_at: Instant(get(row, Column::last_mutation_at)),
+        last_transition_at,
+        last_mutation_at: at(row, Column::last_mutation_at).unwrap_or(last_transition_at),
         place,
         lease,
     }
