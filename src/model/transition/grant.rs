@@ -37,6 +37,7 @@ mod tests {
     use crate::model::grant::{live, missing};
     use crate::model::time::SECOND;
     use crate::model::transition::properties::newborn;
+    use crate::model::transition::unblock;
     use uuid::Uuid;
 
     const NOW: Instant = Instant(900_000_000 * SECOND);
@@ -64,6 +65,21 @@ mod tests {
         assert!(live(&after, NOW).is_some());
         assert!(live(&after, NOW.plus(SECOND)).is_none(), "its end has come");
         assert_eq!(due::ready(&ungrant(after, NOW).after), due::ready(&before));
+    }
+
+    #[test]
+    fn what_is_unblocked_into_its_delay_is_reserved_no_longer() {
+        let routed = (Eligibility::Route, Blocking::CapableWorker);
+        let mut e = reserved();
+        let grant = e.grant.clone();
+        e = block(e, routed, None, None, NOW).after;
+        e.grant = grant;
+        let ready = unblock(e.clone(), NOW).after;
+        assert!(ready.grant.is_some(), "still claimable, still reserved");
+        e.delay_until = Some(NOW.plus(SECOND));
+        let delayed = unblock(e, NOW).after;
+        assert_eq!(delayed.vector.eligibility, Eligibility::UntilTime);
+        assert_eq!(delayed.grant, None);
     }
 
     #[test]
