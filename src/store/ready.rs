@@ -161,6 +161,7 @@ pub fn take(db: &Db, queue: i32, from: Position, w: Wanted) -> (Vec<Candidate>, 
     let mut taken = Vec::new();
     let mut first = None;
     let start = [from.rank.into(), from.created_at.0.into(), from.id.into()];
+    // Entries are read on the snapshot of the executions, so that both are seen or neither.
     execution::candidates(db, |candidates| {
         ORDER.walk(db, &PLACE, queue.into(), &start, |row| {
             let position = Position {

@@ -6,6 +6,7 @@ use uuid::Uuid;
 use super::execution;
 use super::statement::{Named, Write};
 use crate::model::time::Instant;
+use crate::pg::snapshot;
 use crate::pg::spi::{Arg, Db, Stmt};
 use crate::pg::table::Table;
 
@@ -188,7 +189,7 @@ pub fn retire(db: &Db, now: Instant, limit: usize) -> usize {
     let mut purges = Vec::new();
     let lanes: Vec<i32> = LANES.run(db, []).iter().map(|r| r.get(1)).collect();
     for lane in lanes {
-        let due: Vec<Timer> = first(db, lane, now, limit);
+        let due = snapshot::latest(|| first(db, lane, now, limit));
         execution::ends(db, due, |timer, purge_at| {
             spent.push(timer);
             purges.extend(purge_at.map(|at| Timer {

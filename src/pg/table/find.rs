@@ -25,12 +25,21 @@ pub struct Finder<'a> {
 
 impl Table {
     /// Lends a finder that may lock rows, on a fresh snapshot.
-    pub fn find<T>(&self, _db: &Db, columns: &[Named], work: impl FnOnce(&Finder) -> T) -> T {
-        let open = self.open(columns, pg_sys::RowShareLock);
-        // SAFETY: the snapshot is popped and the search ended before the table is closed;
-        // after an error the transaction's abort does all of it.
+    pub fn find<T>(&self, db: &Db, columns: &[Named], work: impl FnOnce(&Finder) -> T) -> T {
+        // SAFETY: pushed and popped in pairs; an error in between is cleaned up by the transaction's abort.
         unsafe {
             pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+            let result = self.find_in_active(db, columns, work);
+            pg_sys::PopActiveSnapshot();
+            result
+        }
+    }
+
+    fn find_in_active<T>(&self, _db: &Db, columns: &[Named], work: impl FnOnce(&Finder) -> T) -> T {
+        let open = self.open(columns, pg_sys::RowShareLock);
+        // SAFETY: a function has an active snapshot; the search ends before the table is closed; after an error the
+        // transaction's abort ends both.
+        unsafe {
             let snapshot = pg_sys::GetActiveSnapshot();
             let finder = Finder {
                 open: &open,
@@ -39,13 +48,12 @@ impl Table {
             };
             let result = work(&finder);
             finder.search.into_inner().end();
-            pg_sys::PopActiveSnapshot();
             open.close();
             result
         }
     }
 
-    /// Reads rows in the order of the key's index, on a fresh snapshot, until `work` says no more: those that begin
+    /// Reads rows in the order of the key's index, on the active snapshot, until `work` says no more: those that begin
     /// with `prefix`, from the position `from` of the columns after it on.
     pub fn walk(
         &self,
@@ -55,7 +63,7 @@ impl Table {
         from: &[Arg],
         mut work: impl FnMut(&Composite) -> bool,
     ) {
-        self.find(db, columns, |finder| {
+        self.find_in_active(db, columns, |finder| {
             // SAFETY: the scan keys have one argument for each column of the index, and outlive the scan.
             unsafe {
                 let mut search = finder.search.borrow_mut();
