@@ -7,13 +7,4 @@ SET LOCAL search_path = pg_catalog, pg_temp;
 CREATE TRIGGER rebound AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON ff_engine.namespace_role
     FOR EACH STATEMENT EXECUTE FUNCTION ff_engine.rebound();
 
--- Lanes belong to no namespace. A bound role sees those in which one of its namespaces has ever had an execution.
-CREATE FUNCTION ff_engine.admits_lane(lane_id int) RETURNS boolean
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-    SELECT CASE WHEN ff_engine.admits(NULL) THEN true
-                ELSE EXISTS (SELECT FROM ff_engine.queue AS q
-                              WHERE q.lane_id = admits_lane.lane_id AND ff_engine.admits(q.namespace_id)) END;
-END;
-
 SET LOCAL search_path = @extschema@, pg_temp;

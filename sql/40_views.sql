@@ -152,7 +152,8 @@ SELECT e.execution_id,
   JOIN ff_engine.claimer AS c ON c.claimer_id = e.claimer_id
  WHERE e.lifecycle_phase = 'a' AND ff_engine.admits(e.namespace_id);
 
--- One row per registered lane. The inner query keeps the view from being written through.
+-- One row per registered lane. Lanes belong to no namespace: a bound role sees those that its own have used.
+-- The inner query keeps the view from being written through.
 CREATE VIEW @extschema@.ff_lanes WITH (security_barrier) AS
 WITH known AS (
     SELECT l.name AS lane,
@@ -162,7 +163,9 @@ WITH known AS (
            l.registered_by,
            l.retention_ms * interval '1 millisecond' AS retention
       FROM ff_engine.lane AS l
-     WHERE ff_engine.admits_lane(l.lane_id))
+     WHERE ff_engine.admits(NULL)
+        OR EXISTS (SELECT FROM ff_engine.queue AS q
+                    WHERE q.lane_id = l.lane_id AND ff_engine.admits(q.namespace_id)))
 SELECT k.lane, k.state, k.reason, k.registered_at, k.registered_by, k.retention FROM known AS k;
 
 SET LOCAL search_path = @extschema@, pg_temp;

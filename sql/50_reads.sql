@@ -234,7 +234,10 @@ BEGIN ATOMIC
              CROSS JOIN LATERAL (
                    SELECT l.name, l.state, l.registered_at, l.registered_by, l.retention_ms
                      FROM ff_engine.lane AS l
-                    WHERE l.name > coalesce(after, '') COLLATE "C" AND ff_engine.admits_lane(l.lane_id)
+                    WHERE l.name > coalesce(after, '') COLLATE "C"
+                      AND (ff_engine.admits(NULL)
+                           OR EXISTS (SELECT FROM ff_engine.queue AS q
+                                       WHERE q.lane_id = l.lane_id AND ff_engine.admits(q.namespace_id)))
                     ORDER BY l.name
                     LIMIT a.page + least(a.page, 1)) AS c) AS p
      WHERE p.place <= p.page

@@ -15,7 +15,10 @@ use super::session;
 
 thread_local! {
     static TABLE: Cell<pg_sys::Oid> = const { Cell::new(pg_sys::Oid::INVALID) };
-    static FRESH: Cell<bool> = const { Cell::new(false) };
+    /// Number of messages that may concern the table.
+    static MESSAGES: Cell<u64> = const { Cell::new(1) };
+    /// The number at which the table was read; set after it has been, so that a failure in between counts as no read.
+    static READ_AT: Cell<u64> = const { Cell::new(0) };
     /// No role is bound to anything.
     static NONE: Cell<bool> = const { Cell::new(false) };
     static PAIRS: RefCell<Vec<(pg_sys::Oid, i32)>> = const { RefCell::new(Vec::new()) };
@@ -46,13 +49,13 @@ pub fn init() {
 #[pgrx::pg_guard]
 unsafe extern "C-unwind" fn table_changed(_arg: pg_sys::Datum, table: pg_sys::Oid) {
     if table == pg_sys::Oid::INVALID || table == TABLE.get() {
-        FRESH.set(false);
+        MESSAGES.set(MESSAGES.get() + 1);
     }
 }
 
 #[pgrx::pg_guard]
 unsafe extern "C-unwind" fn roles_changed(_arg: pg_sys::Datum, _cache: i32, _hash: u32) {
-    FRESH.set(false);
+    MESSAGES.set(MESSAGES.get() + 1);
 }
 
 /// Tells every backend, when this transaction commits, to read the table again.
@@ -67,7 +70,7 @@ pub fn changed(table: pg_sys::Oid) {
 /// Both the session's user and the role it has set are callers: setting a role can take away, never add.
 /// Nobody can confine a superuser.
 pub fn numbers(schema: &'static CStr, table: &'static CStr) -> Option<Rc<BTreeSet<i32>>> {
-    if !FRESH.get() {
+    if READ_AT.get() != MESSAGES.get() {
         refresh(schema, table);
     }
     if NONE.get() {
@@ -107,16 +110,17 @@ fn of_role(role: pg_sys::Oid, pairs: &[(pg_sys::Oid, i32)]) -> Option<BTreeSet<i
 fn refresh(schema: &'static CStr, table: &'static CStr) {
     let oid = session::table(schema, table);
     TABLE.set(oid);
+    MINE.replace(None);
+    if oid == pg_sys::Oid::INVALID {
+        NONE.set(true);
+        return;
+    }
     // A message that arrives while the table is read makes what was read stale.
-    FRESH.set(oid != pg_sys::Oid::INVALID);
-    let pairs = if oid == pg_sys::Oid::INVALID {
-        Vec::new()
-    } else {
-        pairs(oid)
-    };
+    let messages = MESSAGES.get();
+    let pairs = pairs(oid);
     NONE.set(pairs.is_empty());
     PAIRS.replace(pairs);
-    MINE.replace(None);
+    READ_AT.set(messages);
 }
 
 /// All rows, on a snapshot as new as those of the catalog, whatever the transaction's own is.

@@ -5,7 +5,6 @@ use crate::model::event::Code;
 use crate::ops::clock;
 use crate::ops::worker::announce;
 use crate::pg::spi::Db;
-use crate::store;
 use crate::store::worker::{self, Seat};
 
 use super::{Scope, Tally, batch};
@@ -30,8 +29,7 @@ pub fn run(db: &Db, scope: &Scope) -> Result<Tally> {
 }
 
 fn sweep(db: &Db, seats: &[Seat]) -> Tally {
-    let mut held = worker::lock_free(db, seats);
-    held.retain(|(seat, _)| store::binding::admits(seat.namespace));
+    let held = worker::lock_free(db, seats);
     let now = clock::now();
     let (alive, lapsed): (Vec<_>, Vec<_>) = held
         .into_iter()

@@ -40,6 +40,7 @@ mod registry_events;
 mod replay;
 mod retry;
 mod roles;
+mod rollback;
 mod routing;
 mod service;
 mod several_lanes;
