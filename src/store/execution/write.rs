@@ -5,6 +5,7 @@ use std::ffi::CStr;
 use uuid::Uuid;
 
 use crate::model::execution::Execution;
+use crate::model::words::Facts;
 use crate::pg::spi::{Arg, Db};
 use crate::store::statement::{Inserts, InsertsIfFree, Updates};
 
@@ -35,8 +36,29 @@ fn changed(rows: &[Saved]) -> u128 {
         .fold(bit(Column::execution_id), |mask, c| mask | bit(*c))
 }
 
+/// What the table's constraint says to others (§10.3.2), said to ourselves.
+fn must_be_legal(e: &Execution) {
+    let facts = Facts {
+        lease: e.lease.id.is_some()
+            && e.attempt.is_some()
+            && e.lease.claimer.is_some()
+            && e.lease.epoch >= 1,
+        expiry: e.lease.expires_at.is_some(),
+        delay: e.delay_until.is_some(),
+        completed: e.completed_at.is_some(),
+    };
+    if e.vector.broken(facts).is_some() {
+        pgrx::error!(
+            "execution {} was about to get an illegal state: {:?}",
+            e.place.id,
+            e.vector
+        );
+    }
+}
+
 /// The chosen columns of a row; those beside the row come from `more`.
 fn args<'a>(e: &'a Execution, mask: u128, more: impl Fn(Column) -> Option<Value<'a>>) -> Vec<Arg> {
+    must_be_legal(e);
     let chosen = ALL.iter().filter(|c| mask & bit(**c) != 0);
     chosen
         .map(|c| more(*c).unwrap_or_else(|| value(e, *c)).into())
