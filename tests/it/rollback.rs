@@ -24,8 +24,9 @@ struct Stage {
 }
 
 impl Stage {
+    /// Where no background worker unblocks what a registered worker covers.
     fn set() -> Self {
-        let mut w = World::new();
+        let mut w = World::without_preload();
         let retry = r#"policy => '{"retry_policy":{}}'"#;
         let held = (0..14)
             .map(|_| w.claimed(retry, "lease_ttl => '1 h'"))
