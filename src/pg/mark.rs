@@ -15,7 +15,7 @@ use pgrx::lwlock::PgLwLock;
 use pgrx::pg_sys;
 use pgrx::shmem::PGRXSharedMemory;
 
-pub use line::{HEAD, Place};
+pub use line::{HEAD, Place, TAIL};
 use line::{Line, Start};
 
 const SLOTS: usize = 4096;

@@ -25,6 +25,7 @@ mod identity;
 mod isolation;
 mod lanes;
 mod lease;
+mod many_queues;
 mod names;
 mod one_by_one;
 mod operator;
