@@ -103,7 +103,7 @@ CREATE UNIQUE INDEX ready_order ON ff_engine.ready (queue_id, rank, created_at, 
 -- Where the engine will look next: for every execution with something due in the future there is a row
 -- no later than that instant. Too early, or twice, costs a look; too late cannot happen (docs/design/storage.md).
 CREATE TABLE ff_engine.timer (
-    kind         "char"      NOT NULL,  -- 'l' live, 'p' purge
+    kind         "char"      NOT NULL,  -- 'l' live, 'p' purge, 'x' lost: src/store/timer.rs
     lane_id      int         NOT NULL,
     due_at       timestamptz NOT NULL,
     execution_id uuid        NOT NULL

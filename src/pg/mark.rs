@@ -96,6 +96,15 @@ fn find(marks: &Marks, queue: Queue) -> Option<usize> {
     })
 }
 
+/// Queues that are remembered, and how many there is room for.
+pub fn usage() -> (usize, usize) {
+    if !super::shared::preloaded() {
+        return (0, 0);
+    }
+    let marks = MARKS.share();
+    (marks.0.iter().filter(|s| s.database != 0).count(), SLOTS)
+}
+
 /// Where a claim of this queue may start. Ask before the claim's statement takes its snapshot.
 ///
 /// What the running transaction has put into the queue itself, such as a delay that it found elapsed, it may take,
