@@ -2,17 +2,18 @@
 # What required capabilities cost a claim: claims of one execution out of a backlog of 100 000, most of which the
 # worker cannot run, beside claims out of a backlog without requirements.
 #
-#   bench/capabilities.sh [claims] [backlog]
+#   bench/capabilities.sh [claims] [rounds] [backlog]
 #
-# Each backlog is drained by some thousand claims with four connections. Columns: claims per second, microseconds of
-# the server's processor time per claim, and the latter as a multiple of the plain claim's. A cluster of its own is
-# started and removed.
+# In every round so many claims with four connections come from each backlog in turn. Columns: medians of the claims per
+# second and of the server's processor time per claim, and the latter as a multiple of the plain claim's. A cluster of
+# its own is started and removed.
 source "$(dirname "$0")/../scripts/env.sh"
 
-claims=${1:-8000}
-backlog=${2:-100000}
+claims=${1:-4000}
+rounds=${2:-5}
+backlog=${3:-100000}
 trap 'scripts/cluster.sh drop capabilities' EXIT
-scripts/cluster.sh start capabilities shared_buffers=512MB max_wal_size=8GB
+scripts/cluster.sh start capabilities shared_buffers=512MB max_wal_size=8GB autovacuum=off
 eval "$(scripts/cluster.sh env capabilities)"
 query() { "$PGBIN/psql" -qAtX -v ON_ERROR_STOP=1 "$@"; }
 query -c "CREATE EXTENSION ff_engine"
@@ -39,35 +40,36 @@ SELECT count(*) FROM generate_series(1, :n / 1000) AS b
                      jsonb_build_object('required_capabilities', jsonb_build_array('c' || i % nullif(:sets, 0))))) END)
          FROM generate_series(1, 1000) AS i WHERE b > 0)) AS c;
 SQL
-    query -c "VACUUM ANALYZE" -c CHECKPOINT
 }
 
-# drain NAME LANE CAPABILITIES [SETTLE]: what a claim costs
-plain=
+# drain LANE CAPABILITIES: a line with the claims per second and the microseconds of a claim
 drain() {
-    local name=$1 before after rate cpu
+    local before rate
     before=$(spent)
-    rate=$("$PGBIN/pgbench" -n -M prepared -c 4 -j 2 -t $((claims / 4)) -f - <<<"SELECT handle FROM ff_claim('$2', 'w', capabilities => '$3') \\gset" |
+    rate=$("$PGBIN/pgbench" -n -M prepared -c 4 -j 2 -t $((claims / 4)) -f - <<<"SELECT handle FROM ff_claim('$1', 'w', capabilities => '$2') \\gset" |
         awk '/^tps/ { print $3 }')
-    after=$(spent)
-    cpu=$(awk -v t=$((after - before)) -v hz="$ticks" -v n="$claims" 'BEGIN { printf "%.0f", t / hz / n * 1e6 }')
-    plain=${plain:-$cpu}
-    awk -v name="$name" -v rate="$rate" -v cpu="$cpu" -v plain="$plain" \
-        'BEGIN { printf "%-44s %10.0f %10.0f %10.2f\n", name, rate, cpu, cpu / plain }'
+    awk -v rate="$rate" -v t=$(($(spent) - before)) -v hz="$ticks" -v n="$claims" 'BEGIN { print rate, t / hz / n * 1e6 }'
 }
 
 # Numbers START to START + COUNT - 1 as capabilities.
 tokens() { echo "{$(seq -f 'c%g' -s, "$1" $(($1 + $2 - 1)))}"; }
 
-fill warm 0
-drain warm-up warm '{}' >/dev/null
-plain=
-printf '%-44s %10s %10s %10s\n' "backlog and worker" "claims/s" "µs/claim" "ratio"
-fill plain 0
-drain "no requirement" plain '{}'
-fill ten 10
-drain "10 requirements, worker covers 1" ten "$(tokens 3 1)"
-fill hundred 100
-drain "100 requirements, worker covers 10" hundred "$(tokens 20 10)"
-fill thousand 1000
-drain "1000 requirements, worker covers 100" thousand "$(tokens 200 100)"
+median() { sort -n | awk '{ line[NR] = $1 } END { print line[int((NR + 1) / 2)] }'; }
+
+work=$(mktemp -d)
+trap 'scripts/cluster.sh drop capabilities; rm -r "$work"' EXIT
+sets=(0 10 100 1000)
+for n in "${sets[@]}"; do fill "lane$n" "$n"; done
+query -c "VACUUM ANALYZE" -c CHECKPOINT
+for ((round = 0; round < rounds; round++)); do
+    for n in "${sets[@]}"; do
+        drain "lane$n" "$(tokens 0 $((n / 10)))" >>"$work/$n"
+    done
+done
+printf '%-44s %10s %10s %10s\n' "requirement sets, and how many match" "claims/s" "µs/claim" "ratio"
+plain=$(cut -d' ' -f2 "$work/0" | median)
+for n in "${sets[@]}"; do
+    awk -v name="$n, $((n / 10))" -v rate="$(cut -d' ' -f1 "$work/$n" | median)" \
+        -v cpu="$(cut -d' ' -f2 "$work/$n" | median)" -v plain="$plain" \
+        'BEGIN { printf "%-44s %10.0f %10.0f %10.2f\n", name, rate, cpu, cpu / plain }'
+done

@@ -16,27 +16,29 @@ CREATE TABLE ff_engine.execution (
     namespace_id          int         NOT NULL,
     partition_key         smallint    NOT NULL,
     priority              smallint    NOT NULL,
-    state                 int         NOT NULL,  -- model/packed.rs
-    total_attempt_count   int         NOT NULL,
-    last_transition_at    timestamptz NOT NULL,
-    last_mutation_at      timestamptz,           -- NULL: at the last transition
-    lease_epoch           bigint      NOT NULL,
 
     -- the latest lease; it holds only while the state says so
+    lease_epoch           bigint      NOT NULL,
     claimer_id            int,
     lease_ttl_ms          int,
     lease_id              uuid,
     lease_acquired_at     timestamptz,           -- NULL of a lease: when its attempt started
-    lease_last_renewed_at timestamptz,
-    lease_expires_at      timestamptz,
 
     -- the latest attempt; earlier ones are in ff_engine.attempt
     attempt_id            uuid,
     attempt_started_at    timestamptz,
-    attempt_ended_at      timestamptz,
-
     started_at            timestamptz,           -- NULL of a first attempt: when that started
+    total_attempt_count   int         NOT NULL,
+
+    -- what every change of state changes stands together: the WAL of an update holds all between its first and last
+    state                 int         NOT NULL,  -- model/packed.rs
+    last_transition_at    timestamptz NOT NULL,
+    last_mutation_at      timestamptz,           -- NULL: at the last transition
+    lease_last_renewed_at timestamptz,
+    lease_expires_at      timestamptz,
+    attempt_ended_at      timestamptz,
     completed_at          timestamptz,
+
     delay_until           timestamptz,
     execution_deadline    timestamptz,
     attempt_deadline      timestamptz,
@@ -103,7 +105,7 @@ CREATE UNIQUE INDEX ready_order ON ff_engine.ready (queue_id, rank, created_at, 
 -- Where the engine will look next: for every execution with something due in the future there is a row
 -- no later than that instant. Too early, or twice, costs a look; too late cannot happen (docs/design/storage.md).
 CREATE TABLE ff_engine.timer (
-    kind         "char"      NOT NULL,  -- 'l' live, 'p' purge
+    kind         "char"      NOT NULL,  -- 'l' live, 'p' purge, 'x' lost: src/store/timer.rs
     lane_id      int         NOT NULL,
     due_at       timestamptz NOT NULL,
     execution_id uuid        NOT NULL

@@ -18,6 +18,7 @@ CREATE TABLE ff_engine.event (
     partition_key smallint,
     code          smallint    NOT NULL,          -- words by ff_engine.event_family() and event_type()
     released      boolean     NOT NULL,          -- also reads as lease.released, first
+    moved         smallint,                      -- from which public state to which: model/moved.rs
     reason        text,                          -- of the lease event
     tags          jsonb,
     details       jsonb                          -- what the typed columns do not say

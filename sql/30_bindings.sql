@@ -7,4 +7,13 @@ SET LOCAL search_path = pg_catalog, pg_temp;
 CREATE TRIGGER rebound AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON ff_engine.namespace_role
     FOR EACH STATEMENT EXECUTE FUNCTION ff_engine.rebound();
 
+-- As admits(), where only the execution's id is at hand.
+CREATE FUNCTION ff_engine.admits_execution(id uuid) RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT CASE WHEN ff_engine.admits(NULL) THEN true
+                ELSE (SELECT ff_engine.admits(e.namespace_id) FROM ff_engine.execution AS e
+                       WHERE e.execution_id = admits_execution.id) END;
+END;
+
 SET LOCAL search_path = @extschema@, pg_temp;

@@ -205,21 +205,25 @@ BEGIN ATOMIC
      ORDER BY p.execution_id;
 END;
 
+-- From the counts; members of one flow are counted themselves.
 CREATE FUNCTION @extschema@.ff_count_executions(lane text DEFAULT NULL, namespace text DEFAULT NULL, flow_id uuid DEFAULT NULL)
 RETURNS TABLE (public_state text, executions bigint)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
 BEGIN ATOMIC
-    SELECT ff_engine.public_word(v.state), sum(v.n)::bigint
-      FROM (SELECT e.state, count(*) AS n
+    SELECT ff_engine.public_state_at(v.place), sum(v.executions)::bigint
+      FROM (SELECT c.lane_id, c.namespace_id, c.place, c.executions
+              FROM ff_engine.counted() AS c
+             WHERE ff_count_executions.flow_id IS NULL
+            UNION ALL
+            SELECT e.lane_id, e.namespace_id, ff_engine.public_place(e.state), 1
               FROM ff_engine.execution AS e
-             WHERE ff_engine.admits(e.namespace_id)
-               AND (ff_count_executions.lane IS NULL
-                    OR e.lane_id = (SELECT l.lane_id FROM ff_engine.lane AS l WHERE l.name = ff_count_executions.lane))
-               AND (ff_count_executions.namespace IS NULL
-                    OR e.namespace_id = (SELECT n.namespace_id FROM ff_engine.namespace AS n WHERE n.name = ff_count_executions.namespace))
-               AND (ff_count_executions.flow_id IS NULL OR e.flow_id = ff_count_executions.flow_id)
-             GROUP BY e.state) AS v
-     GROUP BY 1
+             WHERE ff_count_executions.flow_id IS NOT NULL AND e.flow_id = ff_count_executions.flow_id
+               AND ff_engine.admits(e.namespace_id)) AS v
+     WHERE (ff_count_executions.lane IS NULL
+            OR v.lane_id = (SELECT l.lane_id FROM ff_engine.lane AS l WHERE l.name = ff_count_executions.lane))
+       AND (ff_count_executions.namespace IS NULL
+            OR v.namespace_id = (SELECT n.namespace_id FROM ff_engine.namespace AS n WHERE n.name = ff_count_executions.namespace))
+     GROUP BY v.place
      ORDER BY 1;
 END;
 
@@ -244,8 +248,8 @@ BEGIN ATOMIC
      ORDER BY p.name;
 END;
 
--- Who may hold a lost lease: whatever has a live timer by then; what is marked and waits for a reclaim; and what is
--- reserved, which has a timer no later than the end of its grant. LIMIT 1 makes the candidates lead to their rows.
+-- Who may hold a lost lease: whatever has a live timer by then, and what is marked and waits for a reclaim.
+-- LIMIT 1 makes the candidates lead to their rows.
 CREATE FUNCTION @extschema@.ff_list_expired_leases(
     as_of timestamptz DEFAULT NULL, after_expires_at timestamptz DEFAULT NULL, after_execution_id uuid DEFAULT NULL,
     max_items int DEFAULT 1000, namespace text DEFAULT NULL)
@@ -260,14 +264,11 @@ BEGIN ATOMIC
                CASE WHEN after_expires_at IS NOT NULL THEN after_execution_id END AS after_id
           FROM (SELECT @extschema@.ff_server_time() AS now) AS n),
     candidate AS MATERIALIZED (
-        SELECT t.execution_id
+        SELECT DISTINCT t.execution_id
           FROM asked AS a
          CROSS JOIN ff_engine.lane AS l
-          JOIN ff_engine.timer AS t
-            ON t.kind = 'l' AND t.lane_id = l.lane_id
-           AND t.due_at <= greatest(a.as_of, a.now + current_setting('ff_engine.max_grant_ttl')::interval)
-        UNION
-        SELECT r.execution_id FROM ff_engine.ready AS r WHERE r.reclaim)
+         CROSS JOIN (VALUES ('l'::"char"), ('x'::"char")) AS k (kind)
+          JOIN ff_engine.timer AS t ON t.kind = k.kind AND t.lane_id = l.lane_id AND t.due_at <= a.as_of)
     SELECT p.execution_id, p.lease_id, p.lease_epoch, p.worker, p.worker_instance, p.lease_expires_at, p.attempt_index,
            p.namespace, p.lane, p.marked, p.has_more
       FROM (SELECT c.*, a.page, row_number() OVER (ORDER BY c.lease_expires_at, c.execution_id) AS place,

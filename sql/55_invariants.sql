@@ -93,10 +93,30 @@ BEGIN ATOMIC
                   FROM ff_engine.execution_row AS x) AS e
           LEFT JOIN (SELECT t.execution_id, t.lane_id, min(t.due_at) AS first_at,
                             min(t.due_at) FILTER (WHERE t.kind = 'l') AS first_live_at
-                       FROM ff_engine.timer AS t GROUP BY t.execution_id, t.lane_id) AS t
+                       FROM ff_engine.timer AS t WHERE t.kind <> 'x' GROUP BY t.execution_id, t.lane_id) AS t
             ON t.execution_id = e.execution_id AND t.lane_id = e.lane_id
          WHERE e.due_at IS NOT NULL
            AND (CASE WHEN e.ended THEN t.first_at ELSE t.first_live_at END <= e.due_at) IS NOT TRUE),
+
+    -- a lease that is marked as lost is listed by its end, and no other is
+    lost AS (
+        SELECT coalesce(e.execution_id, t.execution_id) AS execution_id, 'lost' AS invariant,
+               format('%s as lost', CASE WHEN e.execution_id IS NULL THEN 'listed and not marked' ELSE 'marked and not listed' END) AS detail
+          FROM (SELECT x.execution_id, x.lane_id, x.lease_expires_at FROM ff_engine.execution AS x
+                 WHERE ff_engine.ownership(x.state) = 'e') AS e
+          FULL JOIN (SELECT x.execution_id, x.lane_id, x.due_at FROM ff_engine.timer AS x WHERE x.kind = 'x') AS t
+            ON t.execution_id = e.execution_id AND t.lane_id = e.lane_id AND t.due_at = e.lease_expires_at
+         WHERE e.execution_id IS NULL OR t.execution_id IS NULL),
+
+    -- counts are those of the rows
+    counts AS (
+        SELECT NULL::uuid AS execution_id, 'count' AS invariant,
+               format('lane %s, namespace %s: %s executions are %s and %s are counted', lane_id, namespace_id,
+                      coalesce(e.executions, 0), ff_engine.public_state_at(place), coalesce(c.executions, 0)) AS detail
+          FROM (SELECT x.lane_id, x.namespace_id, ff_engine.public_place(x.state) AS place, count(*) AS executions
+                  FROM ff_engine.execution AS x GROUP BY 1, 2, 3) AS e
+          FULL JOIN ff_engine.counted() AS c USING (lane_id, namespace_id, place)
+         WHERE coalesce(e.executions, 0) <> coalesce(c.executions, 0)),
 
     -- superseded attempts fill the indexes below the latest one without a gap, and are over
     attempts AS (
@@ -152,6 +172,8 @@ BEGIN ATOMIC
            UNION ALL SELECT execution_id, invariant, detail FROM ready
            UNION ALL SELECT execution_id, invariant, detail FROM unrouted
            UNION ALL SELECT execution_id, invariant, detail FROM timer
+           UNION ALL SELECT execution_id, invariant, detail FROM lost
+           UNION ALL SELECT execution_id, invariant, detail FROM counts
            UNION ALL SELECT execution_id, invariant, detail FROM attempts
            UNION ALL SELECT execution_id, invariant, detail FROM log
            LIMIT a.page) AS f

@@ -121,6 +121,9 @@ BEGIN
                 ('ff_server_time', 'The engine clock: wall clock, not the start of the transaction.'),
                 ('ff_server_time_ms', 'The engine clock in milliseconds since 1970.'),
                 ('ff_error_codes', 'Every condition the engine reports: SQLSTATE, kind, group, advice, meaning.'),
+                ('ff_explain_execution', 'Why an execution is not running, one row per reason, and the call that would change it.'),
+                ('ff_health', 'One row per check, ok, warn or fail, with what it means and what to do.'),
+                ('ff_metrics', 'The numbers of lanes, functions, reconcilers and checks as OpenMetrics text.'),
                 ('ff_check_invariants', 'Reports rows that contradict the rules of the engine or each other; none is the healthy answer.'),
                 -- background
                 ('ff_tick', 'Runs every reconciler once: what pg_cron schedules.'),
@@ -173,6 +176,11 @@ COMMENT ON TABLE ff_engine.unrouted IS 'executions that wait for a worker which 
 COMMENT ON TABLE ff_engine.worker IS 'registrations of workers';
 COMMENT ON TABLE ff_engine.timer IS 'where the engine looks next, no later than anything falls due';
 COMMENT ON TABLE ff_engine.idempotency IS 'idempotency keys and the executions they created';
+COMMENT ON TABLE ff_engine.tally IS 'executions by lane, namespace and public state, up to the position';
+COMMENT ON TABLE ff_engine.tally_position IS 'up to where the counts reach';
+COMMENT ON TABLE ff_engine.moved IS 'what transitions without an event mean for the counts, until they are added';
+COMMENT ON VIEW ff_engine.tallied IS 'the position of the counts, while they are valid';
+COMMENT ON VIEW ff_engine.untallied IS 'what has moved beyond the position';
 COMMENT ON TABLE ff_engine.event IS 'the event log, append only';
 
 SET LOCAL search_path = @extschema@, pg_temp;

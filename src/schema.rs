@@ -38,10 +38,16 @@ extension_sql_file!(
     requires = ["event", role::ff_engine::admits, role::ff_engine::rebound,]
 );
 extension_sql_file!(
+    "../sql/31_tally.sql",
+    name = "tally",
+    requires = ["bindings", words::ff_engine::public_place]
+);
+extension_sql_file!(
     "../sql/40_views.sql",
     name = "views",
     requires = [
-        "bindings",
+        "tally",
+        words::ff_engine::public_state_at,
         words::ff_engine::lifecycle_word,
         words::ff_engine::ownership_word,
         words::ff_engine::eligibility_word,
@@ -55,10 +61,19 @@ extension_sql_file!(
     ]
 );
 extension_sql_file!(
+    "../sql/41_stats.sql",
+    name = "stats",
+    requires = [
+        "views",
+        stats::ff_engine::duty_runs,
+        stats::ff_engine::calls
+    ]
+);
+extension_sql_file!(
     "../sql/50_reads.sql",
     name = "reads",
     requires = [
-        "views",
+        "stats",
         check::ff_engine::given,
         check::ff_engine::existing,
         check::ff_engine::page,
@@ -83,15 +98,26 @@ extension_sql_file!(
     requires = ["event_reads"]
 );
 extension_sql_file!(
-    "../sql/55_invariants.sql",
-    name = "invariants",
+    "../sql/53_explain.sql",
+    name = "explain",
     requires = ["worker_reads"]
 );
 extension_sql_file!(
-    "../sql/80_dump.sql",
-    name = "dump",
+    "../sql/54_health.sql",
+    name = "health",
+    requires = ["explain", stats::ff_engine::marks]
+);
+extension_sql_file!(
+    "../sql/55_invariants.sql",
+    name = "invariants",
+    requires = ["health"]
+);
+extension_sql_file!(
+    "../sql/56_metrics.sql",
+    name = "metrics",
     requires = ["invariants"]
 );
+extension_sql_file!("../sql/80_dump.sql", name = "dump", requires = ["metrics"]);
 extension_sql_file!("../sql/90_grants.sql", name = "grants", finalize);
 extension_sql_file!(
     "../sql/99_announce.sql",

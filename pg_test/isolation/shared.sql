@@ -16,5 +16,6 @@ $$;
 -- Each permutation begins with an empty engine.
 CREATE PROCEDURE forget() LANGUAGE sql AS $$
     TRUNCATE ff_engine.execution, ff_engine.execution_input, ff_engine.attempt, ff_engine.ready, ff_engine.timer,
-             ff_engine.idempotency
+             ff_engine.idempotency;
+    UPDATE ff_engine.tally_position SET next = NULL
 $$;

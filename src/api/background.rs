@@ -157,10 +157,13 @@ fn ff_run_reconcilers(max_duration: Option<Interval>, fcinfo: pg_sys::FunctionCa
     let procedure = Procedure::begin(fcinfo);
     loop {
         let mut remaining = false;
-        for duty in reconcile::ALL {
+        for duty in reconcile::duties() {
             match procedure.look(|db| duty.run(db, &Scope::all())) {
-                Ok(tally) => remaining |= tally.remaining,
-                Err(error) => session::warn(&format!("{} failed: {}", duty.name, error.message())),
+                Ok(tally) => remaining |= tally.again(),
+                Err(error) => {
+                    duty.failed(&error.message());
+                    session::warn(&format!("{} failed: {}", duty.name, error.message()));
+                }
             }
         }
         let left = until.saturating_duration_since(Instant::now());

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::model::time::{Instant, MS};
+use crate::pg::calls;
 use crate::pg::jsonb::Jsonb;
 use crate::pg::spi::Db;
 
@@ -29,16 +30,31 @@ pub mod reconcile;
 pub mod role;
 pub mod server;
 pub mod service;
+pub mod stats;
 pub mod wait;
 pub mod words;
 pub mod worker;
 
-/// Runs an operation inside one SPI connection and raises its error after SPI has been left.
-pub fn entry<T>(work: impl FnOnce(&Db) -> Result<T>) -> T {
+/// Runs an operation inside one SPI connection and raises its error after SPI has been left. The call is counted
+/// under the name of the function that the operation stands in.
+pub fn entry<T, F: FnOnce(&Db) -> Result<T>>(work: F) -> T {
+    let call = calls::begin(caller(std::any::type_name::<F>()));
     match Db::with(work) {
-        Ok(value) => value,
-        Err(error) => error.raise(),
+        Ok(value) => {
+            call.done();
+            value
+        }
+        Err(error) => {
+            drop(call);
+            error.raise()
+        }
     }
+}
+
+/// The function whose closure has this type, such as `ff_engine::api::claim::ff_claim::{{closure}}`.
+fn caller(closure: &'static str) -> &'static str {
+    let path = closure.trim_end_matches("::{{closure}}");
+    path.rsplit("::").next().unwrap_or(path)
 }
 
 /// An argument that must not be NULL.

@@ -130,6 +130,7 @@ fn ff_tick(
 > {
     let tallies = entry(|db| {
         let scope = scope(max_items, partitions, None, None)?;
+        reconcile::before_tick(db)?;
         reconcile::ALL
             .iter()
             .map(|r: &Reconciler| Ok((r.name, r.run(db, &scope)?)))

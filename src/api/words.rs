@@ -4,6 +4,7 @@ use pgrx::datum::TimestampWithTimeZone;
 use pgrx::prelude::*;
 
 use crate::model::event::Code;
+use crate::model::moved;
 use crate::model::packed::Packed;
 use crate::model::words as w;
 use crate::pg::jsonb::Jsonb;
@@ -97,6 +98,19 @@ mod ff_engine {
     #[pg_extern(immutable, parallel_safe, strict)]
     pub fn public_word(state: i32) -> Option<&'static str> {
         Some(Packed::from_number(state)?.vector.public_state().word())
+    }
+
+    /// The place by which counts know the public state of a stored state.
+    #[pg_extern(immutable, parallel_safe, strict)]
+    pub fn public_place(state: i32) -> Option<i16> {
+        let vector = Packed::from_number(state)?.vector;
+        Some(moved::place(Some(vector.public_state())))
+    }
+
+    /// The word of the public state at a place.
+    #[pg_extern(immutable, parallel_safe, strict)]
+    pub fn public_state_at(place: i16) -> Option<&'static str> {
+        moved::at(place).map(w::PublicState::word)
     }
 
     /// Whether a claim may hand out an execution in a stored state; lost leases only with `reclaim`.

@@ -46,11 +46,12 @@ pub extern "C-unwind" fn ff_engine_worker_main(database: pg_sys::Datum) {
 
 /// Runs until the extension or the database is going away.
 fn serve() {
-    let mut schedule = Schedule::new(reconcile::ALL.iter().map(|d| Pace {
+    let duties: Vec<_> = reconcile::duties().collect();
+    let mut schedule = Schedule::new(duties.iter().map(|d| Pace {
         every_ms: d.every_ms,
         timed: d.timed,
     }));
-    let mut logged = vec![0; reconcile::ALL.len()];
+    let mut logged = vec![0; duties.len()];
     loop {
         signals::reload_if_asked();
         // From here on every commit that brings something due sets the latch, so none falls between look and sleep.
@@ -74,7 +75,7 @@ fn serve() {
         let now = clock::wall_micros();
         let mut moved = false;
         for index in schedule.due(now, timer <= now) {
-            let Some(duty) = reconcile::ALL.get(index) else {
+            let Some(duty) = duties.get(index) else {
                 continue;
             };
             let activity =
@@ -88,7 +89,7 @@ fn serve() {
             });
             let failure = match &outcome {
                 Ok(Ok(tally)) => {
-                    schedule.ran(index, now, tally.remaining);
+                    schedule.ran(index, now, tally.again());
                     moved |= tally.processed > 0 || tally.skipped > 0;
                     None
                 }
@@ -97,6 +98,7 @@ fn serve() {
             };
             if let Some(message) = failure {
                 schedule.ran(index, now, false);
+                duty.failed(&message);
                 if let Some(last) = logged
                     .get_mut(index)
                     .filter(|last| now - **last > LOG_EVERY)

@@ -99,6 +99,12 @@ pub fn next_due(e: &Execution) -> Option<Instant> {
     earlier(due, e.grant.as_ref().map(|g| g.expires_at))
 }
 
+/// When the lease ended that is marked as lost and that nobody has taken over.
+pub fn lost(e: &Execution) -> Option<Instant> {
+    let marked = e.vector.ownership == Ownership::Expired;
+    e.lease.expires_at.filter(|_| marked)
+}
+
 /// When to look at an execution that has changed, if the timer that stands for it comes too late.
 ///
 /// A timer that is too early costs a look and is moved then, so only an earlier instant arms another one. The

@@ -14,6 +14,7 @@ pub mod grant;
 pub mod handle;
 pub mod id;
 pub mod lane_name;
+pub mod moved;
 pub mod packed;
 pub mod policy;
 pub mod privilege;

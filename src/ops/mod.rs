@@ -18,4 +18,5 @@ pub mod lease;
 pub mod operator;
 pub mod role;
 pub mod save;
+pub mod tally;
 pub mod worker;

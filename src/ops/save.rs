@@ -4,13 +4,14 @@
 //! and after, so that no operation can forget them; see `model::due` for what they are.
 
 use crate::model::due::{self, Ready};
-use crate::model::event::Event;
 use crate::model::execution::Execution;
+use crate::model::moved::Moved;
 use crate::model::time::Instant;
 use crate::model::transition::{Blob, Change};
 use crate::pg::spi::Db;
 use crate::pg::{shared, xact};
 use crate::store;
+use crate::store::event::Announced;
 use crate::store::ready;
 use crate::store::timer::{Set, Timer};
 
@@ -53,7 +54,9 @@ pub fn settle(db: &Db, changes: &[Change], now: Instant) {
     let mut new = Vec::new();
     let (mut routed, mut unrouted) = (Vec::new(), Vec::new());
     let mut timers = Vec::new();
-    let mut events: Vec<(&Execution, &Event)> = Vec::new();
+    let mut spent = Vec::new();
+    let mut events: Vec<Announced> = Vec::new();
+    let mut silent = Vec::new();
     for change in changes {
         let after = &change.after;
         let was = change.before.as_ref().and_then(due::ready);
@@ -70,15 +73,29 @@ pub fn settle(db: &Db, changes: &[Change], now: Instant) {
         }
         let due_at = due::arm(change.before.as_ref(), after);
         timers.extend(due_at.map(|at| timer(after, at)));
-        events.extend(change.events.iter().map(|event| (after, event)));
+        let (had_lost, has_lost) = (change.before.as_ref().and_then(due::lost), due::lost(after));
+        if had_lost != has_lost {
+            spent.extend(had_lost.map(|at| Timer::lost(after, at)));
+            timers.extend(has_lost.map(|at| Timer::lost(after, at)));
+        }
+        let mut moved = Moved::of(change);
+        events.extend(
+            change
+                .events
+                .iter()
+                .map(|event| (after, event, moved.take())),
+        );
+        silent.extend(moved.map(|moved| (after, moved)));
     }
     store::ready::delete(db, &gone);
     let entries: Vec<Ready> = new.iter().map(|(_, entry)| *entry).collect();
     store::ready::insert(db, &entries);
     store::unrouted::delete(db, &routed);
     store::unrouted::insert(db, &unrouted);
+    store::timer::delete(db, &spent);
     store::timer::insert(db, &timers);
     store::event::append(db, now, &events);
+    store::moved::append(db, &silent);
     if changes.iter().any(|c| c.after.is_terminal()) {
         xact::completed();
     }

@@ -15,7 +15,7 @@ use pgrx::lwlock::PgLwLock;
 use pgrx::pg_sys;
 use pgrx::shmem::PGRXSharedMemory;
 
-pub use line::{HEAD, Place};
+pub use line::{HEAD, Place, TAIL};
 use line::{Line, Start};
 
 const SLOTS: usize = 4096;
@@ -94,6 +94,15 @@ fn find(marks: &Marks, queue: Queue) -> Option<usize> {
             .get(*i)
             .is_some_and(|s| (s.database, s.relation, s.queue) == key(queue))
     })
+}
+
+/// Queues that are remembered, and how many there is room for.
+pub fn usage() -> (usize, usize) {
+    if !super::shared::preloaded() {
+        return (0, 0);
+    }
+    let marks = MARKS.share();
+    (marks.0.iter().filter(|s| s.database != 0).count(), SLOTS)
 }
 
 /// Where a claim of this queue may start. Ask before the claim's statement takes its snapshot.

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use pgrx::{PgAtomic, pg_guard, pg_shmem_init, pg_sys};
 
 use super::background::{WORKERS, Workers};
+use super::calls::{CALLS, Calls};
 use super::mark::{MARKS, Marks};
+use super::runs::{LOG, Log};
 use super::waiter::{WAITERS, Waiters};
 
 static PRELOADED: AtomicBool = AtomicBool::new(false);
@@ -50,6 +52,8 @@ pub fn init() {
         pg_shmem_init!(WAITERS = Waiters::default());
         pg_shmem_init!(NAMES = AtomicU64::new(1));
         pg_shmem_init!(WORKERS = Workers::default());
+        pg_shmem_init!(LOG = Log::default());
+        pg_shmem_init!(CALLS = Calls::default());
         PRELOADED.store(true, Ordering::Relaxed);
     }
 }

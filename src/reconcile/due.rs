@@ -32,6 +32,8 @@ pub fn run(db: &Db, duty: Duty, scope: &Scope) -> Result<Tally> {
     loop {
         let timers = store::timer::due(db, Set::Live, clock::now(), after, PAGE);
         let Some(last) = timers.last() else {
+            // What failed is still due.
+            tally.remaining = tally.errors > 0;
             return Ok(tally);
         };
         after = (last.due_at, last.id);

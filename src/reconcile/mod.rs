@@ -7,6 +7,9 @@ use crate::error::Result;
 use crate::guc;
 use crate::model::due::Duty;
 use crate::model::time::Instant;
+use crate::ops;
+use crate::pg::clock;
+use crate::pg::runs::{self, Runs};
 use crate::pg::spi::Db;
 use crate::store;
 
@@ -55,6 +58,13 @@ pub struct Tally {
     pub remaining: bool,
 }
 
+impl Tally {
+    /// Whether another run straight away has something to do. What is left and failed does not count.
+    pub fn again(&self) -> bool {
+        self.remaining && self.processed > 0
+    }
+}
+
 /// One duty.
 pub struct Reconciler {
     /// Its name, as in `ff_reconcile_<name>`.
@@ -72,7 +82,28 @@ impl Reconciler {
     /// # Errors
     /// Only those that concern no single row.
     pub fn run(&self, db: &Db, scope: &Scope) -> Result<Tally> {
-        (self.run)(db, scope)
+        let start = clock::wall_micros();
+        let tally = (self.run)(db, scope)?;
+        let took = clock::wall_micros() - start;
+        runs::went(self.number(), tally.processed, tally.errors, took);
+        Ok(tally)
+    }
+
+    /// A run raised this message.
+    pub fn failed(&self, message: &str) {
+        runs::failed(self.number(), message);
+    }
+
+    /// How it has fared in this database since the server started.
+    pub fn runs(&self) -> Runs {
+        runs::of(self.number())
+    }
+
+    fn number(&self) -> usize {
+        let mut duties = duties();
+        duties
+            .position(|d| d.name == self.name)
+            .unwrap_or(usize::MAX)
     }
 }
 
@@ -119,6 +150,34 @@ pub static ALL: &[Reconciler] = &[
         run: retention::run,
     },
 ];
+
+/// Keeps the counts of executions near the present. No reconciler of the specification: a tick does not name it.
+static COUNTS: Reconciler = Reconciler {
+    name: "counts",
+    every_ms: 1_000,
+    timed: false,
+    run: |db, _| {
+        let remaining = ops::tally::advance(db);
+        Ok(Tally {
+            processed: i32::from(remaining),
+            remaining,
+            ..Tally::default()
+        })
+    },
+};
+
+/// What a tick does before it runs the duties: it counts best while nothing has been written.
+///
+/// # Errors
+/// None that concern a duty.
+pub fn before_tick(db: &Db) -> Result<()> {
+    COUNTS.run(db, &Scope::all()).map(|_| ())
+}
+
+/// All that background work runs: the duties of a tick, and the counts.
+pub fn duties() -> impl Iterator<Item = &'static Reconciler> {
+    ALL.iter().chain([&COUNTS])
+}
 
 /// The duty of a name.
 pub fn find(name: &str) -> Option<&'static Reconciler> {

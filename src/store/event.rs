@@ -5,6 +5,7 @@ use pgrx::pg_sys::BuiltinOid::*;
 use super::statement::Write;
 use crate::model::event::Event;
 use crate::model::execution::Execution;
+use crate::model::moved::Moved;
 use crate::model::time::Instant;
 use crate::pg::jsonb::Jsonb;
 use crate::pg::sequence::Sequence;
@@ -13,7 +14,7 @@ use crate::pg::xact;
 
 static EVENT_ID: Sequence = Sequence::new(c"event_id");
 
-static APPEND: Write<18> = Write::insert(
+static APPEND: Write<19> = Write::insert(
     c"event",
     [
         ("event_id", INT8OID),
@@ -31,18 +32,22 @@ static APPEND: Write<18> = Write::insert(
         ("partition_key", INT2OID),
         ("code", INT2OID),
         ("released", BOOLOID),
+        ("moved", INT2OID),
         ("reason", TEXTOID),
         ("tags", JSONBOID),
         ("details", JSONBOID),
     ],
 );
 
+/// An event of an execution, and what the counts learn from it.
+pub type Announced<'a> = (&'a Execution, &'a Event, Option<Moved>);
+
 /// Appends what transitions announce, in order.
-pub fn append(db: &Db, now: Instant, events: &[(&Execution, &Event)]) {
+pub fn append(db: &Db, now: Instant, events: &[Announced]) {
     let txid = xact::id();
-    let rows: Vec<[Arg; 18]> = events
+    let rows: Vec<[Arg; 19]> = events
         .iter()
-        .map(|(e, event)| {
+        .map(|(e, event, moved)| {
             [
                 EVENT_ID.next().into(),
                 txid,
@@ -59,6 +64,7 @@ pub fn append(db: &Db, now: Instant, events: &[(&Execution, &Event)]) {
                 e.place.partition.into(),
                 (event.code as i16).into(),
                 event.released.into(),
+                moved.map(Moved::number).into(),
                 event.reason.as_deref().into(),
                 e.tags.clone().map(Jsonb::from).as_ref().into(),
                 event.details.as_ref().map(Jsonb::from_json).as_ref().into(),
@@ -76,7 +82,7 @@ pub fn append_global(
     namespace: Option<i32>,
     event: &Event,
 ) {
-    let mut row = [Arg::NULL; 18];
+    let mut row = [Arg::NULL; 19];
     let filled: [(usize, Arg); 9] = [
         (0, EVENT_ID.next().into()),
         (1, xact::id()),
@@ -85,9 +91,9 @@ pub fn append_global(
         (9, namespace.into()),
         (13, (event.code as i16).into()),
         (14, event.released.into()),
-        (15, event.reason.as_deref().into()),
+        (16, event.reason.as_deref().into()),
         (
-            17,
+            18,
             event.details.as_ref().map(Jsonb::from_json).as_ref().into(),
         ),
     ];

@@ -11,7 +11,7 @@ use crate::model::time::Instant;
 use crate::pg::array;
 use crate::pg::mark::{Place, Queue};
 use crate::pg::shared::preloaded;
-use crate::pg::spi::{Arg, Db, Stmt};
+use crate::pg::spi::{Arg, Db, Row, Stmt};
 use crate::pg::table::Table;
 use crate::pg::{session, xact};
 
@@ -44,24 +44,25 @@ macro_rules! claimable {
     };
 }
 
-/// The heads of several queues merged in claim order, after a position, without locks.
+/// The heads of several queues, each from a position of its own on, in claim order, without locks.
 static HEADS: Stmt<9> = Stmt::new(
     sql!(
-        "SELECT h.rank, h.created_at, h.execution_id \
-           FROM unnest($1) AS q (queue_id) \
+        "SELECT q.queue_id, h.rank, h.created_at, h.execution_id \
+           FROM unnest($1, $2, $3, $4) AS q (queue_id, rank, created_at, execution_id) \
           CROSS JOIN LATERAL (\
             SELECT r.rank, r.created_at, r.execution_id FROM ff_engine.ready AS r \
               JOIN ff_engine.execution AS e ON e.execution_id = r.execution_id \
-             WHERE r.queue_id = q.queue_id AND (r.rank, r.created_at, r.execution_id) > ($2, $3, $4) AND ",
+             WHERE r.queue_id = q.queue_id \
+               AND (r.rank, r.created_at, r.execution_id) >= (q.rank, q.created_at, q.execution_id) AND ",
         claimable!("$5", "$6", "$7", "$8"),
         "    ORDER BY r.rank, r.created_at, r.execution_id LIMIT $9) AS h \
-          ORDER BY h.rank, h.created_at, h.execution_id LIMIT $9"
+          ORDER BY h.rank, h.created_at, h.execution_id"
     ),
     [
         INT4ARRAYOID,
-        INT2OID,
-        TIMESTAMPTZOID,
-        UUIDOID,
+        INT2ARRAYOID,
+        TIMESTAMPTZARRAYOID,
+        UUIDARRAYOID,
         BOOLOID,
         TIMESTAMPTZOID,
         INT2OID,
@@ -179,15 +180,17 @@ pub fn take(db: &Db, queue: i32, from: Position, w: Wanted) -> (Vec<Candidate>, 
     (with_inputs(db, taken), first)
 }
 
-/// Positions of the first candidates of several queues after `after`, in claim order.
-pub fn heads(db: &Db, queues: &[i32], after: Position, w: Wanted) -> Vec<Position> {
+/// The first candidates of several queues from a position of each on, up to the limit of each, in claim order.
+pub fn heads(db: &Db, starts: &[(i32, Position)], w: Wanted) -> Vec<(i32, Position)> {
+    let ranks = starts.iter().map(|(_, from)| from.rank.into());
+    let instants = starts.iter().map(|(_, from)| from.created_at.0.into());
     let rows = HEADS.run(
         db,
         [
-            array::ints(queues.iter().copied()),
-            after.rank.into(),
-            after.created_at.0.into(),
-            after.id.into(),
+            array::ints(starts.iter().map(|(queue, _)| *queue)),
+            array::array(INT2OID, ranks),
+            array::array(TIMESTAMPTZOID, instants),
+            array::uuids(starts.iter().map(|(_, from)| from.id)),
             w.reclaim.into(),
             w.now.0.into(),
             w.low.into(),
@@ -195,13 +198,15 @@ pub fn heads(db: &Db, queues: &[i32], after: Position, w: Wanted) -> Vec<Positio
             w.limit.into(),
         ],
     );
-    rows.iter()
-        .map(|r| Position {
-            rank: r.get(1),
-            created_at: Instant(r.get(2)),
-            id: r.get(3),
-        })
-        .collect()
+    let head = |r: Row| {
+        let place = Position {
+            rank: r.get(2),
+            created_at: Instant(r.get(3)),
+            id: r.get(4),
+        };
+        (r.get(1), place)
+    };
+    rows.iter().map(head).collect()
 }
 
 /// Locks those of the named executions that are still claimable and free, in the order given.
@@ -272,6 +277,15 @@ pub fn shared(queue: i32) -> Queue {
 /// A position as shared memory knows it.
 pub fn place(p: &Position) -> Place {
     (p.rank, p.created_at.0, p.id.into_bytes())
+}
+
+/// A position from shared memory.
+pub fn position((rank, created_at, id): Place) -> Position {
+    Position {
+        rank,
+        created_at: Instant(created_at),
+        id: Uuid::from_bytes(id),
+    }
 }
 
 /// Tells other claims to look again when this transaction ends, because they pass over the entry until then.

@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::execution;
 use super::statement::{Named, Write};
+use crate::model::execution::Execution;
 use crate::model::time::Instant;
 use crate::pg::snapshot;
 use crate::pg::spi::{Arg, Db, Stmt};
@@ -74,6 +75,8 @@ pub enum Set {
     Live,
     /// A terminal execution may be deleted.
     Purge,
+    /// Nothing is to be done: this is how leases that are marked as lost are listed by the end they had.
+    Lost,
 }
 
 impl Set {
@@ -81,6 +84,7 @@ impl Set {
         match self {
             Set::Live => b'l' as i8,
             Set::Purge => b'p' as i8,
+            Set::Lost => b'x' as i8,
         }
     }
 }
@@ -101,6 +105,18 @@ pub struct Timer {
 impl From<Timer> for Uuid {
     fn from(timer: Timer) -> Uuid {
         timer.id
+    }
+}
+
+impl Timer {
+    /// The entry of an execution whose lease ended at an instant and is marked as lost.
+    pub fn lost(e: &Execution, ended_at: Instant) -> Timer {
+        Timer {
+            set: Set::Lost,
+            lane: e.place.lane,
+            due_at: ended_at,
+            id: e.place.id,
+        }
     }
 }
 

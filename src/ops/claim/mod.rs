@@ -1,6 +1,7 @@
 //! Handing out work.
 
 pub mod any;
+mod merge;
 pub mod next;
 pub mod peek;
 pub mod promote;

@@ -3,8 +3,6 @@
 use crate::error::Result;
 use crate::guc;
 use crate::model::capability::{self, Side};
-use crate::model::due::Position;
-use crate::model::time::Instant;
 use crate::model::transition::{self, ClaimTerms};
 use crate::model::words::Lifecycle;
 use crate::model::{lane_name, text};
@@ -13,10 +11,11 @@ use crate::pg::spi::Db;
 use crate::pg::{background, session};
 use crate::store;
 use crate::store::claimer::Claimer;
-use crate::store::ready::{Candidate, HEAD, Wanted};
+use crate::store::ready::{Candidate, Wanted};
 
 use super::super::lane::hands_out;
 use super::super::{clock, installation, save};
+use super::merge::Merge;
 use super::promote;
 use super::row::{Claimed, Input, policy, reclaim_limit};
 
@@ -52,6 +51,11 @@ impl Claim {
         let worker = self.claimer.capabilities.iter().map(|c| Some(c.as_str()));
         self.claimer.capabilities = capability::normalise(Side::Worker, worker)?;
         Ok(())
+    }
+
+    /// Whether no filter makes it pass over entries of the queues that it reads.
+    pub fn sees_all(&self) -> bool {
+        self.reclaim && self.partitions == (0, 255)
     }
 }
 
@@ -133,7 +137,7 @@ fn take(
     found: &mut Found,
     offer: &mut impl FnMut(&[(i32, String)], Vec<Candidate>) -> Result<usize>,
 ) -> Result<()> {
-    let mut after = HEAD;
+    let mut merge = None;
     loop {
         let wanted = Wanted {
             reclaim: claim.reclaim,
@@ -153,12 +157,11 @@ fn take(
                 (candidates, more)
             }
             queues => {
-                let ids: Vec<i32> = queues.iter().map(|(id, _)| *id).collect();
-                let heads = store::ready::heads(db, &ids, after, wanted);
-                let Some(last) = heads.last() else {
+                let merge = merge.get_or_insert_with(|| Merge::begin(claim, queues));
+                let heads = merge.next(db, wanted);
+                if heads.is_empty() {
                     return Ok(());
-                };
-                after = *last;
+                }
                 let ids = heads.iter().map(|h| h.id);
                 (store::ready::take_these(db, ids, wanted), true)
             }
@@ -177,16 +180,10 @@ fn take(
 fn take_from(db: &Db, claim: &Claim, queue: i32, wanted: Wanted) -> Vec<Candidate> {
     let shared = store::ready::shared(queue);
     let ticket = mark::start(shared);
-    let (rank, created_at, id) = ticket.from;
-    let from = Position {
-        rank,
-        created_at: Instant(created_at),
-        id: uuid::Uuid::from_bytes(id),
-    };
+    let from = store::ready::position(ticket.from);
     let (candidates, first) = store::ready::take(db, queue, from, wanted);
-    // Entries that a filter skipped lie below the first one taken, and an old snapshot misses some.
-    let unfiltered = claim.reclaim && claim.partitions == (0, 255);
-    if unfiltered && session::read_committed() {
+    // An old snapshot misses some entries below the first one taken.
+    if claim.sees_all() && session::read_committed() {
         mark::passed(shared, ticket, first.as_ref().map(store::ready::place));
     }
     candidates

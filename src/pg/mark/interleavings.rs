@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::line::{HEAD, LOOK_EVERY, LOOK_SHARE, Line, Place, Start};
+use super::line::{HEAD, LOOK_EVERY, LOOK_SHARE, Line, Place, Start, TAIL};
 
 /// How a transaction ends.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -40,6 +40,8 @@ struct Plan {
     end: End,
     /// An execution that it locks first and leaves as it is.
     holds: Option<u8>,
+    /// It claims from several queues: it raises the mark to the first entry that it sees, before it locks any.
+    merges: bool,
 }
 
 /// The next moment of a session.
@@ -48,6 +50,7 @@ enum Next {
     Insert,
     AskMark,
     Snapshot,
+    Learn,
     Reserve,
     Raise,
     Take,
@@ -133,6 +136,16 @@ impl Server {
             }
             Next::Snapshot => {
                 s.seen = self.visible(Some(who), s.from);
+                match s.plan.merges {
+                    true => Next::Learn,
+                    false => Next::Reserve,
+                }
+            }
+            Next::Learn => {
+                let first = s.seen.first().map_or(TAIL, |at| place(*at));
+                if let Some(start) = s.start.take() {
+                    self.line.passed(start, Some(first), self.now);
+                }
                 Next::Reserve
             }
             Next::Reserve => self.reserve(&mut s),
@@ -308,11 +321,13 @@ impl Server {
 
 fn plan(end: impl Strategy<Value = End>) -> impl Strategy<Value = Plan> {
     let holds = prop::option::weighted(0.2, 0u8..40);
-    (vec(0u8..40, 0..4), 0usize..4, end, holds).prop_map(|(own, limit, end, holds)| Plan {
+    let own = vec(0u8..40, 0..4);
+    (own, 0usize..4, end, holds, any::<bool>()).prop_map(|(own, limit, end, holds, merges)| Plan {
         own,
         limit,
         end,
         holds,
+        merges,
     })
 }
 

@@ -6,6 +6,9 @@ pub type Place = (i16, i64, [u8; 16]);
 /// Before every other place.
 pub const HEAD: Place = (i16::MIN, i64::MIN, [0; 16]);
 
+/// Behind every other place: the mark of a queue that offers nothing.
+pub const TAIL: Place = (i16::MAX, i64::MAX, [u8::MAX; 16]);
+
 /// A look from the head at least this often, microseconds.
 pub const LOOK_EVERY: i64 = 1_000_000;
 /// … and never for more than a hundredth of the time.

@@ -46,8 +46,13 @@ static OUTCOMES: Stmt<2> = Stmt::new(
 
 static PURGE: Stmt<1> = Stmt::new(
     c"WITH attempts AS (DELETE FROM ff_engine.attempt AS a WHERE a.execution_id = ANY ($1)),
-           inputs AS (DELETE FROM ff_engine.execution_input AS i WHERE i.execution_id = ANY ($1))
-      DELETE FROM ff_engine.execution AS e WHERE e.execution_id = ANY ($1)",
+           inputs AS (DELETE FROM ff_engine.execution_input AS i WHERE i.execution_id = ANY ($1)),
+           gone AS (DELETE FROM ff_engine.execution AS e WHERE e.execution_id = ANY ($1)
+                    RETURNING e.lane_id, e.namespace_id, ff_engine.public_place(e.state) AS place),
+           counted AS (INSERT INTO ff_engine.moved (txid, lane_id, namespace_id, moved, executions)
+                       SELECT pg_current_xact_id(), g.lane_id, g.namespace_id, 16 * g.place, count(*)
+                         FROM gone AS g GROUP BY g.lane_id, g.namespace_id, g.place)
+      SELECT FROM gone",
     [UUIDARRAYOID],
 );
 

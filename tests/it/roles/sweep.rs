@@ -69,7 +69,7 @@ fn their_rows(w: &mut World) -> Vec<String> {
                     (SELECT max(a.attname) FROM pg_attribute a WHERE a.attrelid = c.oid
                         AND a.attname IN ('namespace_id', 'execution_id')) AS key
                FROM pg_class c WHERE c.relnamespace = 'ff_engine'::regnamespace AND c.relkind = 'r'
-                AND c.relname NOT IN ('namespace', 'claimer')",
+                AND c.relname NOT IN ('namespace', 'claimer', 'tally', 'tally_position', 'moved')",
             &[],
         )
         .iter()

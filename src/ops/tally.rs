@@ -1,0 +1,58 @@
+//! Counts of executions per public state, kept up with what has moved (`sql/31_tally.sql`).
+
+use crate::model::cursor::Snapshot;
+use crate::pg::spi::Db;
+use crate::pg::{session, snapshot};
+use crate::store::tally;
+
+/// Events taken into the counts in one transaction, roughly.
+const PAGE: i64 = 50_000;
+
+/// Takes what has moved since the last time into the counts; whether more is left. One session at a time does it,
+/// and only where each statement may look anew.
+pub fn advance(db: &Db) -> bool {
+    if !session::read_committed() || !snapshot::writable() || !tally::behind(db) {
+        return false;
+    }
+    match tally::lock(db) {
+        None => false,
+        Some(true) => take(db),
+        Some(false) => {
+            begin(db);
+            false
+        }
+    }
+}
+
+/// Counts what is there.
+fn begin(db: &Db) {
+    let (now, (counts, floor)) = snapshot::latest(|| {
+        let now = here();
+        let counted = tally::count(db, &now);
+        (now, counted)
+    });
+    tally::clear(db);
+    tally::reach(db, &now, &counts, floor.or(Some(0)));
+}
+
+/// Adds a page of what has moved. A page ends behind a transaction, never inside one.
+fn take(db: &Db) -> bool {
+    let (upto, counts, more) = snapshot::latest(|| {
+        let now = here();
+        let end = tally::page_end(db, PAGE).map(|xid| xid + 1);
+        let end = end.filter(|end| *end < now.next());
+        let upto = match end {
+            Some(end) => Snapshot::new(end, now.running().to_vec()),
+            None => now,
+        };
+        let counts = tally::moved(db, &upto);
+        (upto, counts, end.is_some())
+    });
+    tally::reach(db, &upto, &counts, None);
+    more
+}
+
+fn here() -> Snapshot {
+    let seen = snapshot::active();
+    Snapshot::new(seen.next, seen.running)
+}
