@@ -65,6 +65,35 @@ say "anna is killed (kill -9) in the middle of the film. Her lease runs out, the
 until_true "SELECT bool_and(public_state = 'completed') FROM ff_list_executions(lane => :'lane')"
 dismiss_all
 
+say "A refund needs an approval. Its worker asks, gives the lease back, and nothing runs meanwhile"
+ask "SELECT format('key k1: %s', outcome) FROM ff_seed_waitpoint_secret('k1')"
+refund=$(ask "SELECT execution_id FROM ff_create_execution(:'lane', 'refund', '42 euros')")
+IFS='|' read -r point token < <(ask "SELECT s.waitpoint_id, s.waitpoint_token
+    FROM ff_claim(:'lane', 'dora') AS c
+   CROSS JOIN LATERAL ff_suspend(c.handle, ff_cond_signal('manager', 'approved', 'rejected'),
+                                 reason => 'waiting_for_approval', timeout => '3 days') AS s")
+sql -v refund="$refund" <<'SQL'
+SELECT e.public_state, e.blocking_reason, w.waitpoint_key, w.required_signal_names, w.token_fingerprint, w.expires_at
+  FROM ff_describe_execution(:'refund') AS e CROSS JOIN LATERAL ff_list_pending_waitpoints(e.execution_id) AS w;
+SQL
+say "Somebody without the token tries to approve it"
+sql -v ON_ERROR_STOP=0 -v point="$point" <<'SQL'
+SELECT ff_deliver_signal(:'point', 'k1:' || repeat('0', 64), 'approved');
+SQL
+say "The manager has the token: another client, another connection, a signed signal"
+sql -v point="$point" -v token="$token" <<'SQL'
+SELECT outcome, effect, resumed, public_state
+  FROM ff_deliver_signal(:'point', :'token', 'approved', '"with pleasure"', source_type => 'person',
+                         source_identity => 'the manager', idempotency_key => 'click-1');
+SQL
+say "Any worker goes on with the same attempt, and sees who answered what"
+sql <<'SQL'
+SELECT handle, handle_kind, attempt_index, lease_epoch FROM ff_claim(:'lane', 'emil') \gset
+\echo emil holds a :handle_kind attempt :attempt_index under lease epoch :lease_epoch
+SELECT signal_name, source_identity, convert_from(payload, 'UTF8') AS payload, closer FROM ff_observe_signals(:'handle');
+SELECT outcome FROM ff_complete(:'handle', 'paid back');
+SQL
+
 say "What the engine remembers of the film's leases"
 sql -v film="$film" <<'SQL'
 SELECT to_char(occurred_at, 'HH24:MI:SS.MS') AS at, event, worker, reason, lease_epoch, attempt_index

@@ -45,6 +45,7 @@ SELECT e.execution_id, e.created_at, e.queue_id, e.lane_id, e.namespace_id, e.pa
        (e.rare ->> 'blocked_by_policy')::uuid AS blocked_by_policy,
        (e.rare ->> 'suspension')::uuid AS current_suspension_id,
        (e.rare ->> 'waitpoint')::uuid AS current_waitpoint_id,
+       ff_engine.instant(e.rare -> 'suspension_timeout') AS suspension_timeout,
        (e.rare #>> '{grant,id}')::uuid AS grant_id,
        e.rare #>> '{grant,kind}' AS grant_kind,
        (e.rare #>> '{grant,claimer}')::int AS grant_claimer_id,

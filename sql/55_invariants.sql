@@ -39,6 +39,10 @@ BEGIN ATOMIC
                            'the latest attempt''s record agrees with attempt_state'),
                ('lease', e.lease_epoch >= e.total_attempt_count AND coalesce((e.rare #>> '{end_lease,1}')::bigint, 0) <= e.lease_epoch,
                          'every attempt had a lease, and none ended under a lease yet to come'),
+               ('suspension', (e.lifecycle_phase = 's') = (e.current_suspension_id IS NOT NULL)
+                              AND (e.lifecycle_phase = 's') = (e.current_waitpoint_id IS NOT NULL)
+                              AND (e.lifecycle_phase = 's' OR e.suspension_timeout IS NULL),
+                              'a suspended execution, and no other, has a suspension and a primary waitpoint'),
                ('grant', e.grant_id IS NULL OR e.grant_expires_at IS NOT NULL
                          AND EXISTS (SELECT FROM ff_engine.claimer AS c WHERE c.claimer_id = e.grant_claimer_id)
                          AND (e.lifecycle_phase = 'a' AND e.grant_kind = 'r' OR e.grant_kind = 'c' AND e.lifecycle_phase = 'r' AND e.eligibility_state IN ('e', 'r')),
@@ -87,7 +91,7 @@ BEGIN ATOMIC
         SELECT e.execution_id, 'timer' AS invariant, format('due at %s without a timer by then', e.due_at) AS detail
           FROM (SELECT x.execution_id, x.lane_id, x.lifecycle_phase = 't' AS ended,
                        CASE WHEN x.lifecycle_phase = 't' THEN x.purge_at
-                            ELSE least(x.execution_deadline, x.grant_expires_at,
+                            ELSE least(x.execution_deadline, x.grant_expires_at, x.suspension_timeout,
                                        CASE WHEN x.ownership_state = 'l' THEN least(x.lease_expires_at, x.attempt_deadline) END,
                                        CASE WHEN x.eligibility_state = 't' THEN x.delay_until END) END AS due_at
                   FROM ff_engine.execution_row AS x) AS e
@@ -136,6 +140,46 @@ BEGIN ATOMIC
          WHERE e.execution_id IS NULL OR o.started OR o.open
             OR coalesce(o.n, 0) <> greatest(e.total_attempt_count - 1, 0) OR o.low <> 0 OR o.high <> o.n - 1),
 
+    -- one open suspension per suspended execution, with its timeout, and waitpoints that agree with what they belong to
+    suspensions AS (
+        SELECT s.execution_id, 'suspension' AS invariant, 'an open suspension that its execution does not wait for, or not so long' AS detail
+          FROM ff_engine.suspension AS s
+          LEFT JOIN ff_engine.execution_row AS e ON e.execution_id = s.execution_id
+         WHERE s.closed_at IS NULL
+           AND (e.current_suspension_id = s.suspension_id AND e.current_waitpoint_id = s.waitpoint_ids[1]
+                AND e.suspension_timeout IS NOT DISTINCT FROM s.timeout_at
+                AND e.total_attempt_count - 1 = s.attempt_index) IS NOT TRUE
+        UNION ALL
+        SELECT e.execution_id, 'suspension', 'a suspended execution without an open suspension'
+          FROM ff_engine.execution_row AS e
+          LEFT JOIN ff_engine.suspension AS s ON s.suspension_id = e.current_suspension_id
+         WHERE e.lifecycle_phase = 's' AND (s.closed_at IS NULL AND s.execution_id = e.execution_id) IS NOT TRUE
+        UNION ALL
+        SELECT s.execution_id, 'suspension', 'a suspension is closed without a reason, or goes on without having been closed'
+          FROM ff_engine.suspension AS s
+         WHERE (s.closed_at IS NULL) <> (s.close_reason IS NULL) OR s.closed_at IS NULL AND s.resume_trigger IS NOT NULL
+        UNION ALL
+        SELECT w.execution_id, 'waitpoint', format('waitpoint %s is %s where it cannot be', w.waitpoint_id, w.state)
+          FROM ff_engine.waitpoint AS w
+          LEFT JOIN ff_engine.execution_row AS e ON e.execution_id = w.execution_id
+          LEFT JOIN ff_engine.suspension AS s ON s.suspension_id = w.suspension_id
+         WHERE CASE w.state
+                   WHEN 'active' THEN s.closed_at IS NULL AND w.waitpoint_id = ANY (s.waitpoint_ids) AND w.closed_at IS NULL
+                                      AND e.lifecycle_phase = 's'
+                   WHEN 'pending' THEN w.suspension_id IS NULL AND w.closed_at IS NULL AND e.lifecycle_phase <> 't'
+                                       AND e.total_attempt_count - 1 = w.attempt_index AND e.attempt_ended_at IS NULL
+                   ELSE w.closed_at IS NOT NULL AND w.close_reason IS NOT NULL END IS NOT TRUE
+        UNION ALL
+        SELECT g.execution_id, 'signal', 'signals are not numbered from 1 without a gap, or their waitpoints count others'
+          FROM (SELECT x.execution_id, count(*) AS n, max(x.signal_seq) AS high FROM ff_engine.signal AS x GROUP BY x.execution_id) AS g
+          LEFT JOIN (SELECT y.execution_id, sum(y.signal_count) AS counted FROM ff_engine.waitpoint AS y GROUP BY y.execution_id) AS w
+            ON w.execution_id = g.execution_id
+         WHERE g.n <> g.high OR g.n IS DISTINCT FROM w.counted
+        UNION ALL
+        SELECT s.execution_id, 'suspension', 'a suspension without an execution'
+          FROM ff_engine.suspension AS s
+         WHERE NOT EXISTS (SELECT FROM ff_engine.execution AS e WHERE e.execution_id = s.execution_id)),
+
     -- the log tells of every lease and of every end, as far back as it is kept
     log AS (
         SELECT h.execution_id, v.invariant,
@@ -175,6 +219,7 @@ BEGIN ATOMIC
            UNION ALL SELECT execution_id, invariant, detail FROM lost
            UNION ALL SELECT execution_id, invariant, detail FROM counts
            UNION ALL SELECT execution_id, invariant, detail FROM attempts
+           UNION ALL SELECT execution_id, invariant, detail FROM suspensions
            UNION ALL SELECT execution_id, invariant, detail FROM log
            LIMIT a.page) AS f
      WHERE CASE WHEN ff_engine.admits(NULL) THEN true

@@ -94,6 +94,36 @@ BEGIN
                 ('ff_list_workers', 'Pages through the live registrations of workers.'),
                 ('ff_list_worker_events', 'Pages through what happened in the registry of workers.'),
                 ('ff_list_unroutable', 'Claimable executions that no live registered worker can run, with what is missing.'),
+                -- waiting for signals
+                ('ff_cond_signal', 'A condition: one accepted signal, of any of the names given, or of every name.'),
+                ('ff_cond_all_of', 'A condition: every member holds.'),
+                ('ff_cond_any_of', 'A condition: at least one member holds.'),
+                ('ff_cond_count', 'A condition: so many satisfiers, different by waitpoints, signals or sources.'),
+                ('ff_cond_all_waitpoints', 'A condition: one signal at each of the waitpoints.'),
+                ('ff_cond_operator_only', 'A condition that no signal meets: only an operator resumes.'),
+                ('ff_cond_timeout_only', 'A condition that no signal meets: only the timeout acts.'),
+                ('ff_suspend', 'Suspends the held execution until a condition holds. Outcomes: suspended, already_satisfied.'),
+                ('ff_suspend_execution', 'As ff_suspend, for callers that keep lease, epoch and attempt instead of a handle.'),
+                ('ff_create_waitpoint', 'Creates an address for signals before suspending, so that an early answer is not lost.'),
+                ('ff_close_waitpoint', 'Closes a waitpoint before its suspension ends. Outcomes: closed, already_closed.'),
+                ('ff_deliver_signal', 'Delivers a signal to a waitpoint with its token. Outcomes: accepted, duplicate.'),
+                ('ff_deliver_signals', 'Delivers a batch of signals from a JSON array of objects, each accepted, duplicate or rejected.'),
+                ('ff_deliver_approval_signal', 'Delivers an operator''s approval, which needs no token. Outcomes as ff_deliver_signal.'),
+                ('ff_resume_execution', 'Resumes a suspended execution without a signal. Outcome: resumed.'),
+                ('ff_expire_suspension', 'Applies a due suspension timeout. Outcomes: applied, not_due, not_suspended, not_found.'),
+                ('ff_observe_signals', 'The signals of the attempt''s latest suspension, for the worker that goes on.'),
+                ('ff_resume_context', 'Why and how the attempt was resumed, with the text left by the suspender.'),
+                ('ff_list_pending_waitpoints', 'Pages through the open waitpoints of an execution, without their tokens.'),
+                ('ff_list_suspended', 'Pages through the suspended executions, longest waiting first.'),
+                ('ff_list_signals', 'Pages through the signals of an execution in the order they were accepted.'),
+                ('ff_describe_suspension', 'One suspension with its waitpoints and how far its condition holds.'),
+                ('ff_read_waitpoint_token', 'The token of an open waitpoint, for a trusted bridge; every call is logged.'),
+                ('ff_seed_waitpoint_secret', 'Installs the first signing key. Outcomes: seeded, already_seeded.'),
+                ('ff_rotate_waitpoint_secret', 'Makes a new signing key current; the old one verifies for a grace. Outcomes: rotated, noop.'),
+                ('ff_revoke_waitpoint_kid', 'Ends a retired signing key at once. Outcomes: revoked, unknown.'),
+                ('ff_list_waitpoint_kids', 'Names of the signing keys that sign or verify, never a secret.'),
+                ('ff_redact_token', 'A waitpoint token as it may be shown.'),
+                ('ff_token_fingerprint', 'Sixteen digits that tell waitpoint tokens apart and give nothing of them away.'),
                 -- reading
                 ('ff_describe_execution', 'All facts of one execution but its payload, result and policy.'),
                 ('ff_read_execution_info', 'The state vector and the main facts of one execution.'),
@@ -130,6 +160,9 @@ BEGIN
                 ('ff_reconcile_lease_expiry', 'Marks elapsed leases, so that waiting workers take the work over.'),
                 ('ff_reconcile_delayed', 'Makes executions eligible whose delay has elapsed.'),
                 ('ff_reconcile_attempt_timeout', 'Ends attempts that have used up their time.'),
+                ('ff_reconcile_suspension_timeout', 'Applies due suspension timeouts.'),
+                ('ff_reconcile_pending_waitpoint', 'Expires waitpoints that no suspension has used in time.'),
+                ('ff_reconcile_signal_gc', 'Deletes lapsed keys of signals and suspends, and erases old secrets.'),
                 ('ff_reconcile_execution_deadline', 'Expires executions past their deadline.'),
                 ('ff_reconcile_grant_expiry', 'Drops grants past their end, so that others see the executions again.'),
                 ('ff_mark_lease_expired_if_due', 'Marks the lease of one execution if its time is over, or says in a word why not.'),
@@ -181,6 +214,15 @@ COMMENT ON TABLE ff_engine.tally_position IS 'up to where the counts reach';
 COMMENT ON TABLE ff_engine.moved IS 'what transitions without an event mean for the counts, until they are added';
 COMMENT ON VIEW ff_engine.tallied IS 'the position of the counts, while they are valid';
 COMMENT ON VIEW ff_engine.untallied IS 'what has moved beyond the position';
+COMMENT ON TABLE ff_engine.suspension IS 'episodes of waiting, open and closed';
+COMMENT ON TABLE ff_engine.suspension_key IS 'idempotency keys of suspends';
+COMMENT ON TABLE ff_engine.satisfier IS 'sources that conditions have counted';
+COMMENT ON TABLE ff_engine.waitpoint IS 'addresses that signals are sent to; tokens are computed, not stored';
+COMMENT ON TABLE ff_engine.waitpoint_expiry IS 'where to look for pending waitpoints that expire';
+COMMENT ON TABLE ff_engine.waitpoint_secret IS 'signing keys of waitpoint tokens, in no dump';
+COMMENT ON TABLE ff_engine.signal IS 'signals in the order they were accepted';
+COMMENT ON TABLE ff_engine.signal_key IS 'idempotency keys of signals';
+COMMENT ON TABLE ff_engine.token_failure IS 'when a waitpoint token of an execution was last refused';
 COMMENT ON TABLE ff_engine.event IS 'the event log, append only';
 
 SET LOCAL search_path = @extschema@, pg_temp;

@@ -87,6 +87,15 @@ ints! {
     DEFAULT_RETENTION = c"ff_engine.default_retention", DAY_S, -1, i32::MAX, S, 10, c"How long a terminal execution is kept; -1 means for ever.";
     DEFAULT_DEDUP_WINDOW = c"ff_engine.default_dedup_window", DAY_S, 1, i32::MAX, S, 10, c"Lifetime of an idempotency key.";
     MAX_PAYLOAD_BYTES = c"ff_engine.max_payload_bytes", 67_108_864, 0, 1_000_000_000, B, 10, c"Limit on a payload and on a result.";
+    MAX_SIGNAL_PAYLOAD_BYTES = c"ff_engine.max_signal_payload_bytes", 65_536, 0, 1_048_576, B, 20, c"Limit on the payload of a signal.";
+    DEFAULT_SIGNAL_DEDUP_TTL = c"ff_engine.default_signal_dedup_ttl", DAY_S, 0, i32::MAX, S, 20, c"Lifetime of a signal's idempotency key when none is given.";
+    MAX_SIGNAL_DEDUP_TTL = c"ff_engine.max_signal_dedup_ttl", 30 * DAY_S, 0, i32::MAX, S, 20, c"Longest lifetime of a signal's idempotency key.";
+    MAX_PENDING_WAITPOINT_TTL = c"ff_engine.max_pending_waitpoint_ttl", 30 * DAY_S, 1, i32::MAX, S, 20, c"Longest life of a waitpoint that no suspension uses.";
+    MAX_WAITPOINTS_PER_SUSPENSION = c"ff_engine.max_waitpoints_per_suspension", 64, 1, 1000, None, 20, c"Most waitpoints of one suspension.";
+    MAX_OPEN_WAITPOINTS = c"ff_engine.max_open_waitpoints", 1000, 1, 100_000, None, 20, c"Most open waitpoints of one execution.";
+    SUSPEND_DEDUP_GRACE = c"ff_engine.suspend_dedup_grace", 60_000, 0, DAY_MS, Ms, 20, c"How long beyond its timeout the key of a suspend is remembered.";
+    SUSPEND_DEDUP_MAX = c"ff_engine.suspend_dedup_max", 7 * DAY_S, 0, i32::MAX, S, 20, c"How long the key of a suspend is remembered at most.";
+    DEFAULT_ROTATION_GRACE = c"ff_engine.default_rotation_grace", DAY_S, 0, i32::MAX, S, 20, c"How long a retired signing key goes on verifying when none is given.";
     RECONCILE_BATCH = c"ff_engine.reconcile_batch", 1000, 1, 100_000, None, 10, c"Default batch of a reconciler.";
     CLOCK_OFFSET = c"ff_engine.clock_offset", 0, i32::MIN, i32::MAX, Ms, 10, c"Added to the clock of this session, for tests.";
 }

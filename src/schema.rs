@@ -31,7 +31,16 @@ extension_sql_file!(
     name = "worker",
     requires = ["execution_row"]
 );
-extension_sql_file!("../sql/18_event.sql", name = "event", requires = ["worker"]);
+extension_sql_file!(
+    "../sql/13_suspension.sql",
+    name = "suspension",
+    requires = ["worker"]
+);
+extension_sql_file!(
+    "../sql/18_event.sql",
+    name = "event",
+    requires = ["suspension"]
+);
 extension_sql_file!(
     "../sql/30_bindings.sql",
     name = "bindings",
@@ -98,9 +107,18 @@ extension_sql_file!(
     requires = ["event_reads"]
 );
 extension_sql_file!(
+    "../sql/53_suspension.sql",
+    name = "suspension_reads",
+    requires = [
+        "worker_reads",
+        words::ff_engine::effect_word,
+        words::ff_engine::condition_progress,
+    ]
+);
+extension_sql_file!(
     "../sql/53_explain.sql",
     name = "explain",
-    requires = ["worker_reads"]
+    requires = ["suspension_reads"]
 );
 extension_sql_file!(
     "../sql/54_health.sql",

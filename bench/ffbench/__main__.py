@@ -10,14 +10,14 @@ from . import plan as plans
 from . import report, rounds
 from .results import Results
 from .rounds import progress, report_failure
-from .sections import backlog, history, snapshot, tail, wake
+from .sections import backlog, history, signal, snapshot, tail, wake
 from .server import Server
 from .systems import awa, engine, floor, graphile, handwritten, pgboss, pgmq, procrastinate
 from .unavailable import Unavailable
 
 OWN = {"R0": floor, "R1": handwritten, "ff_engine": engine}
 PEERS = {"pgmq": pgmq, "graphile-worker": graphile, "procrastinate": procrastinate, "pg-boss": pgboss, "awa": awa}
-SECTIONS = {"snapshot": snapshot, "wake": wake, "tail": tail, "backlog": backlog, "history": history}
+SECTIONS = {"snapshot": snapshot, "wake": wake, "signal": signal, "tail": tail, "backlog": backlog, "history": history}
 IN_QUICK = {"snapshot"}
 
 

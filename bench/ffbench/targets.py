@@ -36,5 +36,8 @@ TARGETS = {
     "P11": Target("decay with a long history", 0.85, 0.95),
     "P12": Target("wake latency, p50", 2.0, 0.5, higher_is_better=False, unit=" ms"),
     "P12_p99": Target("wake latency, p99", 10, 3, higher_is_better=False, unit=" ms"),
+    "P13": Target("suspend, signal, claimed again, p50", 5.0, 1.5, higher_is_better=False, unit=" ms"),
+    "P13_p99": Target("suspend, signal, claimed again, p99", 25, 8, higher_is_better=False, unit=" ms"),
+    "P13_cpu": Target("suspend+signal+claim, CPU / claim+complete", 3.0, 2.5, higher_is_better=False),
     "P17": Target("single claim at 70 % of peak, p99", 10, 4, higher_is_better=False, unit=" ms"),
 }

@@ -8,7 +8,8 @@ BEGIN
     EXECUTE statement INTO answer;
     RETURN answer;
 EXCEPTION WHEN SQLSTATE 'FF001' OR SQLSTATE 'FF203' OR SQLSTATE 'FF204' OR SQLSTATE 'FF205' OR SQLSTATE 'FF210'
-    OR SQLSTATE 'FF401' OR SQLSTATE 'FF402' OR SQLSTATE 'FF403' THEN
+    OR SQLSTATE 'FF401' OR SQLSTATE 'FF402' OR SQLSTATE 'FF403' OR SQLSTATE 'FF404' OR SQLSTATE 'FF405' OR SQLSTATE 'FF406' OR SQLSTATE 'FF407'
+    OR SQLSTATE 'FF410' OR SQLSTATE 'FF130' THEN
     RETURN format('%s %s', SQLSTATE, split_part(SQLERRM, ':', 1));
 END;
 $$;
@@ -16,6 +17,21 @@ $$;
 -- Each permutation begins with an empty engine.
 CREATE PROCEDURE forget() LANGUAGE sql AS $$
     TRUNCATE ff_engine.execution, ff_engine.execution_input, ff_engine.attempt, ff_engine.ready, ff_engine.timer,
-             ff_engine.idempotency;
+             ff_engine.idempotency, ff_engine.suspension, ff_engine.suspension_key, ff_engine.waitpoint, ff_engine.waitpoint_expiry,
+             ff_engine.signal, ff_engine.signal_key, ff_engine.satisfier, ff_engine.waitpoint_secret;
     UPDATE ff_engine.tally_position SET next = NULL
+$$;
+
+-- An execution of a lane is held by a worker, with a key to sign its waitpoints.
+CREATE PROCEDURE hold(lane text) LANGUAGE sql AS $$
+    SELECT FROM ff_seed_waitpoint_secret('k1');
+    SELECT FROM ff_create_many(lane, 'k', ARRAY[NULL]::bytea[])
+$$;
+
+-- What a signal of this name does at a waitpoint of the table `point`, which its spec makes.
+CREATE FUNCTION signalled(key text, name text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN (SELECT attempted(format('SELECT effect FROM ff_deliver_signal(%L, %L, %L)', p.waitpoint_id, p.waitpoint_token, name))
+              FROM point AS p WHERE p.waitpoint_key = key);
+END;
 $$;

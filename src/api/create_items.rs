@@ -122,7 +122,8 @@ fn given<'a>(map: &'a Map<String, Value>, key: &str) -> Option<&'a Value> {
     map.get(key).filter(|value| !value.is_null())
 }
 
-fn text(map: &Map<String, Value>, key: &str) -> Result<Option<String>> {
+/// A text, if given.
+pub(super) fn text(map: &Map<String, Value>, key: &str) -> Result<Option<String>> {
     match given(map, key) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.clone())),
@@ -139,7 +140,8 @@ fn int(map: &Map<String, Value>, key: &str) -> Result<Option<i64>> {
         .transpose()
 }
 
-fn id(map: &Map<String, Value>, key: &str) -> Result<Option<Uuid>> {
+/// A uuid, if given.
+pub(super) fn id(map: &Map<String, Value>, key: &str) -> Result<Option<Uuid>> {
     let Some(text) = text(map, key)? else {
         return Ok(None);
     };
@@ -149,7 +151,7 @@ fn id(map: &Map<String, Value>, key: &str) -> Result<Option<Uuid>> {
 }
 
 /// The payload in one of its three forms, and whether it was JSON.
-fn payload(map: &Map<String, Value>) -> Result<(Option<Vec<u8>>, bool)> {
+pub(super) fn payload(map: &Map<String, Value>) -> Result<(Option<Vec<u8>>, bool)> {
     let forms = ["payload_base64", "payload_text", "payload_json"];
     // A JSON payload may be null itself.
     let present: Vec<&str> = forms

@@ -81,6 +81,12 @@ reconcilers! {
     ff_reconcile_unblock = "unblock";
     /// Deletes lapsed registrations of workers.
     ff_reconcile_worker_ttl = "worker_ttl";
+    /// Applies due suspension timeouts.
+    ff_reconcile_suspension_timeout = "suspension_timeout";
+    /// Expires waitpoints that no suspension has used in time.
+    ff_reconcile_pending_waitpoint = "pending_waitpoint";
+    /// Forgets the keys of signals and suspends past their lifetime, and erases secrets of no use.
+    ff_reconcile_signal_gc = "signal_gc";
     /// Forgets idempotency keys past their lifetime.
     ff_reconcile_idempotency = "idempotency";
     /// Deletes terminal executions whose retention is over.

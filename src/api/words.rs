@@ -3,6 +3,7 @@
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::prelude::*;
 
+use crate::model::condition::{Condition, Progress};
 use crate::model::event::Code;
 use crate::model::moved;
 use crate::model::packed::Packed;
@@ -42,6 +43,16 @@ mod ff_engine {
         attempt_record_word: AttemptRecord;
         /// Word of an attempt type.
         attempt_type_word: AttemptType;
+        /// Word of a signal's effect.
+        effect_word: Effect;
+    }
+
+    /// A stored condition with what each of its nodes has; NULL if either cannot be interpreted.
+    #[pg_extern(immutable, parallel_safe, strict)]
+    pub fn condition_progress(condition: Jsonb, progress: Jsonb) -> Option<Jsonb> {
+        let condition = Condition::from_stored(&condition.parse()).ok()?;
+        let progress = Progress::from_stored(&progress.parse()).ok()?;
+        Some(Jsonb::from_json(&condition.shown(&progress)))
     }
 
     /// Family of an event code.

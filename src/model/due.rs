@@ -96,6 +96,7 @@ pub fn next_due(e: &Execution) -> Option<Instant> {
     if delayed {
         due = earlier(due, e.delay_until);
     }
+    due = earlier(due, e.suspension_timeout);
     earlier(due, e.grant.as_ref().map(|g| g.expires_at))
 }
 
@@ -129,6 +130,8 @@ pub enum Duty {
     Delay,
     /// The grant lapses.
     Grant,
+    /// The suspension times out (§20.16).
+    SuspensionTimeout,
     /// Delete it.
     Purge,
 }
@@ -149,6 +152,7 @@ pub fn is_due(e: &Execution, duty: Duty, now: Instant) -> bool {
         Duty::LeaseExpiry => leased && passed(e.lease.expires_at),
         Duty::Delay => e.vector.eligibility == Eligibility::UntilTime && passed(e.delay_until),
         Duty::Grant => passed(e.grant.as_ref().map(|g| g.expires_at)),
+        Duty::SuspensionTimeout => passed(e.suspension_timeout),
     }
 }
 
@@ -161,6 +165,7 @@ pub fn duty(e: &Execution, now: Instant) -> Option<Duty> {
         LeaseExpiry,
         Delay,
         Grant,
+        SuspensionTimeout,
         Purge,
     ]
     .into_iter()

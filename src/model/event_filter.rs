@@ -284,6 +284,6 @@ mod tests {
             (filter.lanes.unwrap().len(), filter.tags.unwrap().len()),
             (2, 1)
         );
-        assert_eq!(filter.codes, Some(vec![]));
+        assert_eq!(filter.codes, Some(vec![61]));
     }
 }

@@ -187,6 +187,10 @@ pub struct Execution {
     pub suspension: Option<Uuid>,
     /// Its primary waitpoint.
     pub waitpoint: Option<Uuid>,
+    /// When it times out.
+    pub suspension_timeout: Option<Instant>,
+    /// The attempt has at most so many waitpoints that no suspension uses.
+    pub pending_waitpoints: i32,
     /// Tags, carried.
     pub tags: Option<Carried>,
     /// Last change of the vector.

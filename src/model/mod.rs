@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod capability;
+pub mod condition;
 pub mod cursor;
 pub mod due;
 pub mod event;
@@ -13,6 +14,7 @@ pub mod fence;
 pub mod grant;
 pub mod handle;
 pub mod id;
+pub mod keyring;
 pub mod lane_name;
 pub mod moved;
 pub mod packed;
@@ -20,8 +22,10 @@ pub mod policy;
 pub mod privilege;
 pub mod registration;
 pub mod retry;
+pub mod suspension;
 pub mod tags;
 pub mod text;
 pub mod time;
+pub mod token;
 pub mod transition;
 pub mod words;

@@ -179,6 +179,39 @@ words! {
     }
 }
 
+words! {
+    /// State of a waitpoint (§20.2).
+    WaitpointState {
+        Pending = b'p' "pending",
+        Active = b'a' "active",
+        Closed = b'c' "closed",
+        Expired = b'e' "expired",
+    }
+}
+
+words! {
+    /// What a signal did (§20.3.3).
+    Effect {
+        Satisfied = b's' "resume_condition_satisfied",
+        Appended = b'a' "appended_to_waitpoint",
+        AppendedDuplicate = b'd' "appended_to_waitpoint_duplicate",
+        MatcherFailed = b'm' "signal_ignored_matcher_failed",
+        NotInCondition = b'n' "signal_ignored_not_in_condition",
+        Buffered = b'b' "buffered_for_pending_waitpoint",
+    }
+}
+
+words! {
+    /// What made a suspended execution go on (§20.2).
+    ResumeTrigger {
+        Signal = b's' "signal",
+        Operator = b'o' "operator",
+        AutoResume = b'a' "auto_resume",
+        Timeout = b't' "timeout",
+        Buffered = b'b' "buffered",
+    }
+}
+
 /// The six independent dimensions of an execution's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Vector {
@@ -357,5 +390,16 @@ mod tests {
             AttemptRecord::word,
         );
         distinct(AttemptType::ALL, AttemptType::letter, AttemptType::word);
+        distinct(
+            WaitpointState::ALL,
+            WaitpointState::letter,
+            WaitpointState::word,
+        );
+        distinct(Effect::ALL, Effect::letter, Effect::word);
+        distinct(
+            ResumeTrigger::ALL,
+            ResumeTrigger::letter,
+            ResumeTrigger::word,
+        );
     }
 }

@@ -18,5 +18,6 @@ pub mod lease;
 pub mod operator;
 pub mod role;
 pub mod save;
+pub mod suspension;
 pub mod tally;
 pub mod worker;

@@ -15,6 +15,8 @@ use crate::store::event::Announced;
 use crate::store::ready;
 use crate::store::timer::{Set, Timer};
 
+use super::suspension::waits;
+
 /// Writes changes to executions that exist.
 pub fn apply(db: &Db, changes: &[Change], now: Instant) {
     let superseded: Vec<_> = changes
@@ -45,6 +47,7 @@ pub fn apply(db: &Db, changes: &[Change], now: Instant) {
     store::execution::save(db, &plain);
     store::execution::save_with_result(db, &results);
     store::execution::save_with_detail(db, &details);
+    waits::settle(db, changes, now);
     settle(db, changes, now);
 }
 

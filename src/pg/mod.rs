@@ -16,6 +16,7 @@ pub mod path;
 pub mod plan;
 pub mod procedure;
 pub mod process;
+pub mod rejection;
 pub mod runs;
 pub mod sequence;
 pub mod session;

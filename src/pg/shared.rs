@@ -7,6 +7,7 @@ use pgrx::{PgAtomic, pg_guard, pg_shmem_init, pg_sys};
 use super::background::{WORKERS, Workers};
 use super::calls::{CALLS, Calls};
 use super::mark::{MARKS, Marks};
+use super::rejection::{REJECTIONS, Rejections};
 use super::runs::{LOG, Log};
 use super::waiter::{WAITERS, Waiters};
 
@@ -54,6 +55,7 @@ pub fn init() {
         pg_shmem_init!(WORKERS = Workers::default());
         pg_shmem_init!(LOG = Log::default());
         pg_shmem_init!(CALLS = Calls::default());
+        pg_shmem_init!(REJECTIONS = Rejections::default());
         PRELOADED.store(true, Ordering::Relaxed);
     }
 }

@@ -124,6 +124,18 @@ plain!(
     Vec<i32>
 );
 
+impl Plain for Vec<uuid::Uuid> {
+    fn from_plain(datum: pg_sys::Datum) -> Option<Self> {
+        // SAFETY: statement texts and decoders agree that the column is an array of uuids.
+        let ids = unsafe { Vec::<pgrx::Uuid>::from_datum(datum, false) }?;
+        Some(
+            ids.iter()
+                .map(|id| uuid::Uuid::from_bytes(*id.as_bytes()))
+                .collect(),
+        )
+    }
+}
+
 impl Plain for uuid::Uuid {
     fn from_plain(datum: pg_sys::Datum) -> Option<Self> {
         // SAFETY: a uuid datum points to sixteen bytes inside the result's memory.
@@ -161,7 +173,8 @@ column!(
     Vec<u8>,
     Vec<String>,
     Vec<i32>,
-    uuid::Uuid
+    uuid::Uuid,
+    Vec<uuid::Uuid>
 );
 
 /// One statement: its text, its argument types and, once used, its plan.

@@ -17,7 +17,9 @@ mod batch;
 mod due;
 mod idempotency;
 mod retention;
+mod signal_gc;
 mod unblock;
+mod waitpoint;
 mod worker_ttl;
 
 /// What a run is restricted to.
@@ -122,6 +124,7 @@ macro_rules! duty {
 pub static ALL: &[Reconciler] = &[
     duty!("execution_deadline", 5_000, ExecutionDeadline),
     duty!("attempt_timeout", 2_000, AttemptTimeout),
+    duty!("suspension_timeout", 1_000, SuspensionTimeout),
     duty!("lease_expiry", 1_500, LeaseExpiry),
     duty!("delayed", 750, Delay),
     duty!("grant_expiry", 5_000, Grant),
@@ -130,6 +133,12 @@ pub static ALL: &[Reconciler] = &[
         every_ms: 5_000,
         timed: false,
         run: unblock::run,
+    },
+    Reconciler {
+        name: "pending_waitpoint",
+        every_ms: 5_000,
+        timed: false,
+        run: waitpoint::run,
     },
     Reconciler {
         name: "worker_ttl",
@@ -142,6 +151,12 @@ pub static ALL: &[Reconciler] = &[
         every_ms: 60_000,
         timed: false,
         run: idempotency::run,
+    },
+    Reconciler {
+        name: "signal_gc",
+        every_ms: 60_000,
+        timed: false,
+        run: signal_gc::run,
     },
     Reconciler {
         name: "retention",

@@ -19,11 +19,15 @@ struct Example(Child);
 
 impl Example {
     fn start(world: &World, program: &str, script: &str) -> Self {
+        Self::start_with(world, program, script, &["L", LEASE])
+    }
+
+    fn start_with(world: &World, program: &str, script: &str, arguments: &[&str]) -> Self {
         let mut path = std::env::var("FF_PG_BINDIR").unwrap_or_default();
         path = format!("{path}:{}", std::env::var("PATH").unwrap_or_default());
         let child = Command::new(program)
             .arg(checkout().join("examples").join(script))
-            .args(["L", LEASE])
+            .args(arguments)
             .env("PATH", path)
             .env("PGHOST", &world.cluster.host)
             .env("PGPORT", world.cluster.port.to_string())
@@ -162,4 +166,117 @@ fn a_killed_worker_s_execution_is_finished_by_one_in_another_language() {
         w.attempt_words(id),
         ["0 initial interrupted_reclaimed", "1 reclaim ended_success"]
     );
+}
+
+#[test]
+fn the_approval_gate_in_python_asks_and_goes_on() {
+    let mut w = World::on_wall_clock(Cluster::home());
+    w.seed();
+    let id = create(&mut w, "refund", "42 euros", "");
+    let worker = Example::start(&w, "/usr/bin/python3", "approval.py");
+    becomes(&mut w, id, "suspended");
+    let open = w.one("SELECT * FROM ff_list_pending_waitpoints($1)", &[&id]);
+    let names: Vec<String> = open.get("required_signal_names");
+    assert_eq!(names, ["approved", "rejected"]);
+    // Meanwhile the worker is free for other work.
+    let other = create(&mut w, "refund", "7 euros", "");
+    becomes(&mut w, other, "suspended");
+    w.one(
+        "SELECT * FROM ff_deliver_approval_signal($1, $2, 'approved', '1', source_identity => 'ada')",
+        &[&id, &open.uuid("waitpoint_id")],
+    );
+    becomes(&mut w, id, "completed");
+    assert_eq!(result(&mut w, id), "approved by ada");
+    assert_eq!(w.attempt_words(id), ["0 initial ended_success"]);
+    assert_eq!(state(&mut w, other), "suspended");
+    assert_eq!(worker.terminate().code(), Some(0));
+}
+
+/// Status line and body of the answer to a request.
+fn http(port: u16, request: &str) -> (u16, String) {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).expect("the bridge listens");
+    stream.write_all(request.as_bytes()).expect("a request");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    let status = answer
+        .split_whitespace()
+        .nth(1)
+        .and_then(|n| n.parse().ok());
+    let body = answer.split("\r\n\r\n").nth(1).unwrap_or_default();
+    (status.unwrap_or_default(), body.to_string())
+}
+
+#[test]
+fn the_webhook_in_node_turns_callbacks_into_signals() {
+    let mut w = World::on_wall_clock(Cluster::home());
+    let s = w.waiting("ff_cond_signal('callback', 'paid')");
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .and_then(|free| free.local_addr())
+        .expect("a free port")
+        .port();
+    let bridge = Example::start_with(&w, "node", "webhook.js", &[&port.to_string()]);
+    let listening = || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok();
+    assert!(eventually(PATIENCE, listening), "the bridge listens");
+    let post = |token: &str, key: &str, name: &str| {
+        let body = r#"{"amount": 42}"#;
+        let request = format!(
+            "POST /signals/{}?name={name} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\
+             Idempotency-Key: {key}\r\nContent-Length: {}\r\n\r\n{body}",
+            s.point().id,
+            body.len()
+        );
+        http(port, &request)
+    };
+    let token = s.point().token;
+    let forged = format!("k1:{}", "0".repeat(64));
+    let (status, body) = post(&forged, "a", "paid");
+    assert_eq!(status, 403, "{body}");
+    assert!(!body.contains(&"0".repeat(64)), "{body}");
+    assert_eq!(post(&token, "b", "received").0, 202);
+    let (status, body) = post(&token, "c", "paid");
+    assert_eq!(status, 202);
+    assert!(body.contains("resume_condition_satisfied"), "{body}");
+    assert_eq!(post(&token, "c", "paid").0, 200, "a repeat is no error");
+    assert_eq!(post(&token, "d", "paid").0, 409, "somebody was quicker");
+    assert_eq!(
+        http(
+            port,
+            "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        )
+        .0,
+        404
+    );
+    let again = w.reclaimed(&s);
+    let signal = w.one("SELECT * FROM ff_observe_signals($1)", &[&again.handle]);
+    assert_eq!(signal.bytes("payload"), Some(br#"{"amount": 42}"#.to_vec()));
+    assert_eq!(signal.text("source_type"), "webhook");
+    assert_eq!(bridge.terminate().code(), Some(0));
+}
+
+#[test]
+fn the_two_person_approval_in_sql_works() {
+    let mut w = World::on_wall_clock(Cluster::home());
+    let program = std::env::var("FF_PG_BINDIR").map_or("psql".into(), |dir| dir + "/psql");
+    let output = Command::new(program)
+        .args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", &w.database])
+        .args(["-h", &w.cluster.host, "-p", &w.cluster.port.to_string()])
+        .args(["-U", &w.cluster.user, "-f"])
+        .arg(checkout().join("examples/two_person_approval.sql"))
+        .output()
+        .expect("psql runs");
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        output.status.success(),
+        "{printed}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    for promised in [
+        "the launch is suspended",
+        "appended_to_waitpoint_duplicate",
+        "ada and bob",
+    ] {
+        assert!(printed.contains(promised), "{promised}: {printed}");
+    }
+    assert_eq!(w.executions_in("completed"), 1);
 }

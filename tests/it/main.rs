@@ -54,6 +54,7 @@ mod standby;
 mod state_vector;
 mod support;
 mod surface;
+mod suspension;
 mod tags;
 mod timeouts;
 mod torture;

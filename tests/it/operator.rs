@@ -14,7 +14,7 @@ fn cancel(s: &mut Session, id: Uuid) -> Row {
 }
 
 #[test]
-fn e_80_part_a_waiting_execution_is_cancelled() {
+fn e_80_a_waiting_execution_is_cancelled() {
     let mut w = World::new();
     let id = w.create("");
     let (row, events) = w.events_by(|w| cancel(w, id));
@@ -45,7 +45,7 @@ fn e_80_part_a_waiting_execution_is_cancelled() {
 }
 
 #[test]
-fn e_80_part_a_running_execution_is_cancelled_under_its_worker() {
+fn e_80_a_running_execution_is_cancelled_under_its_worker() {
     let mut w = World::new();
     let claim = w.claimed("", "");
     let (row, events) = w.events_by(|w| cancel(w, claim.id));
@@ -62,7 +62,7 @@ fn e_80_part_a_running_execution_is_cancelled_under_its_worker() {
 }
 
 #[test]
-fn e_80_part_a_lost_a_paused_and_a_retrying_execution_are_cancelled() {
+fn e_80_a_lost_a_paused_and_a_retrying_execution_are_cancelled() {
     let mut w = World::new();
     let lost = w.claimed("", "lease_ttl => '1 s'");
     w.advance_ms(1_000);

@@ -49,6 +49,38 @@ fn use_every_hot_operation(s: &mut Session) {
     for _ in 0..2 {
         s.claims("lease_ttl => '1 h', reclaim => true, namespace => 'default'");
     }
+    s.seed();
+    for condition in [
+        "ff_cond_count(2, 'sources', '{a}'), timeout => '1 h'",
+        "ff_cond_all_waitpoints('a', 'b'), idempotency_key => 'k'",
+    ] {
+        let claim = s.claim("lease_ttl => '1 h'");
+        let early = s.create_waitpoint(&claim.handle, "early", "'1 s'");
+        s.effect(&early, "x");
+        let waiting = s.suspended(claim, condition);
+        s.effect_from(&waiting.point(), "x", "ada");
+        let last = waiting.points.last().expect("a waitpoint");
+        s.deliver(
+            last,
+            "x",
+            "source_identity => 'bob', idempotency_key => 'b'",
+        );
+        s.rows(
+            "SELECT * FROM ff_observe_signals($1, true)",
+            &[&waiting.handle],
+        );
+        s.rows("SELECT * FROM ff_resume_context($1)", &[&waiting.handle]);
+        s.rows("SELECT 1 FROM ff_describe_suspension($1)", &[&waiting.id]);
+        s.rows(
+            "SELECT 1 FROM ff_list_pending_waitpoints($1)",
+            &[&waiting.id],
+        );
+        s.rows("SELECT 1 FROM ff_list_signals($1)", &[&waiting.id]);
+        s.rows(
+            "SELECT * FROM ff_claim_resumed_execution($1, 'w', lease_ttl => '1 h')",
+            &[&waiting.id],
+        );
+    }
     s.rows("SELECT * FROM ff_scan_eligible('L')", &[]);
     let grant = s.one("SELECT * FROM ff_claim_for_worker('L', 'w')", &[]);
     let reserved = grant.uuid("execution_id");
@@ -82,6 +114,9 @@ fn use_every_hot_operation(s: &mut Session) {
         "attempt_timeout",
         "execution_deadline",
         "grant_expiry",
+        "suspension_timeout",
+        "pending_waitpoint",
+        "signal_gc",
         "unblock",
         "worker_ttl",
         "idempotency",

@@ -4,9 +4,11 @@ use serde_json::json;
 
 use crate::model::event::{Code, Event};
 use crate::model::execution::Execution;
+use crate::model::suspension::close;
 use crate::model::time::Instant;
 use crate::model::words::*;
 
+use super::suspend::close_with;
 use super::{Blob, Change, completion, end_attempt, finish, release, remember, runnable};
 
 /// How an attempt failed.
@@ -81,6 +83,7 @@ pub fn cancel(before: Execution, reason: &str, source: &str, now: Instant) -> Ch
     if source == "lease_holder" {
         remember(e, EndOp::Cancel, None);
     }
+    close_with(&mut change, close::CANCELLED);
     finish(&mut change, TerminalOutcome::Cancelled, now);
     ended(change, leased.then_some("cancelled"))
 }
@@ -109,6 +112,7 @@ pub fn deadline(before: Execution, now: Instant) -> Change {
     let leased = before.vector.ownership == Ownership::Leased;
     let mut change = Change::of(before, now);
     change.after.failure_reason = Some("execution_deadline".to_owned());
+    close_with(&mut change, close::DEADLINE);
     end_attempt(
         &mut change.after,
         AttemptRecord::EndedFailure,

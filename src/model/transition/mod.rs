@@ -9,6 +9,7 @@ mod finish;
 mod grant;
 mod intervene;
 mod pause;
+mod suspend;
 mod wake;
 
 pub use claim::{ClaimTerms, claim};
@@ -16,6 +17,10 @@ pub use finish::{Failure, cancel, complete, deadline, exhaust_reclaims, fail, ti
 pub use grant::{grant, mismatch, mismatch_and_block, ungrant};
 pub use intervene::{block, change_priority, replay, revoke, unblock};
 pub use pause::{delay, wait_children};
+pub use suspend::{
+    Closer, Ending, Opening, TimeoutSignal, Waits, operator_resume, resume, suspend,
+    time_out_suspension,
+};
 pub use wake::{expire_lease, promote};
 
 use super::event::{Code, Event};
@@ -36,6 +41,8 @@ pub struct Change {
     pub archive: Option<Superseded>,
     /// Large values that travel beside the row.
     pub blob: Blob,
+    /// What becomes of the open suspension's rows.
+    pub waits: Waits,
 }
 
 /// A superseded attempt as the archive keeps it.
@@ -71,6 +78,7 @@ impl Change {
             events: Vec::new(),
             archive: None,
             blob: Blob::Keep,
+            waits: Waits::Keep,
         }
     }
 
@@ -113,6 +121,7 @@ pub(super) fn end_attempt(
     now: Instant,
     failure: Option<&str>,
 ) {
+    e.pending_waitpoints = 0;
     if let Some(a) = e.attempt.as_mut().filter(|a| open(a)) {
         a.record = record;
         a.ended_at = Some(now);
@@ -171,7 +180,7 @@ pub(super) fn finish(change: &mut Change, outcome: TerminalOutcome, now: Instant
         _ => None,
     };
     e.delay_until = None;
-    e.blocking_detail = None;
+    suspend::leave(e);
     e.recheck_at = None;
     e.blocked_by_policy = None;
     release(e);

@@ -2,6 +2,7 @@
 //!
 //! `step` says what may happen next and what the specification expects of it, `look` models the timers.
 
+mod expected;
 mod look;
 mod step;
 
@@ -22,12 +23,13 @@ use step::{Op, op};
 
 const BIRTH: Instant = Instant(800_000_000 * SECOND);
 
-const DUTIES: [Duty; 6] = [
+const DUTIES: [Duty; 7] = [
     Duty::ExecutionDeadline,
     Duty::AttemptTimeout,
     Duty::LeaseExpiry,
     Duty::Delay,
     Duty::Grant,
+    Duty::SuspensionTimeout,
     Duty::Purge,
 ];
 
@@ -116,6 +118,8 @@ fn execution(birth: &Birth) -> Execution {
         last_capability_mismatch_at: None,
         suspension: None,
         waitpoint: None,
+        suspension_timeout: None,
+        pending_waitpoints: 0,
         tags: None,
         last_transition_at: BIRTH,
         last_mutation_at: BIRTH,
@@ -227,6 +231,10 @@ impl Life {
             let held = (e.lease.expires_at, e.lease.acquired_at, e.attempt_deadline);
             assert_eq!(held, (None, None, None), "nobody holds it");
         }
+        let suspended = e.vector.lifecycle == Lifecycle::Suspended;
+        let waits = (e.suspension.is_some(), e.waitpoint.is_some());
+        assert_eq!(waits, (suspended, suspended), "{e:#?}");
+        assert!(suspended || e.suspension_timeout.is_none());
         self.check_ready();
         self.check_grant();
         self.check_due();
@@ -324,6 +332,7 @@ impl Life {
             e.attempt_deadline,
             e.delay_until,
             e.grant.as_ref().map(|g| g.expires_at),
+            e.suspension_timeout,
             Some(self.now),
         ];
         let probes = stored.into_iter().flatten();
@@ -370,7 +379,7 @@ fn random_lives_take_every_transition() {
             life.go(*passing, op);
         }
     }
-    let missing: Vec<_> = step::TRANSITIONS
+    let missing: Vec<_> = expected::TRANSITIONS
         .iter()
         .filter(|t| !taken.contains(**t))
         .collect();

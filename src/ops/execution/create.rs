@@ -284,6 +284,8 @@ fn execution(c: &Checked, queue: i32, now: Instant) -> Execution {
         last_capability_mismatch_at: None,
         suspension: None,
         waitpoint: None,
+        suspension_timeout: None,
+        pending_waitpoints: 0,
         tags: (!r.tags.is_empty()).then(|| Jsonb::from_json(&Value::Object(r.tags.clone())).into()),
         last_transition_at: now,
         last_mutation_at: now,
@@ -372,6 +374,7 @@ fn insert(db: &Db, checked: &[Checked], answers: &mut [Option<Created>]) {
             after: e,
             events: Vec::new(),
             archive: None,
+            waits: Default::default(),
             blob: Blob::Keep,
         });
     }

@@ -16,6 +16,7 @@ use crate::store;
 use crate::store::timer::Timer;
 
 use super::super::claim::row::{policy, reclaim_limit};
+use super::super::suspension::expire;
 use super::super::{clock, save};
 
 /// Before every timer.
@@ -33,9 +34,14 @@ pub fn perform(
     now: Instant,
     duty: Duty,
 ) -> Result<Vec<Change>> {
-    let policies = policies(db, &executions)?;
     let due = executions.into_iter().filter(|e| due::is_due(e, duty, now));
+    if duty == Duty::SuspensionTimeout {
+        return expire::changes(db, due.collect(), now);
+    }
+    let due: Vec<Execution> = due.collect();
+    let policies = policies(db, &due)?;
     Ok(due
+        .into_iter()
         .filter_map(|e| {
             let policy = policies.get(&e.place.id);
             change(e, duty, policy, now)
@@ -77,7 +83,7 @@ fn change(e: Execution, duty: Duty, policy: Option<&Policy>, now: Instant) -> Op
         Duty::LeaseExpiry => transition::expire_lease(e, now),
         Duty::Delay => transition::promote(e, now),
         Duty::Grant => transition::ungrant(e, now),
-        Duty::Purge => return None,
+        Duty::SuspensionTimeout | Duty::Purge => return None,
     })
 }
 

@@ -9,6 +9,7 @@ use crate::model::words::EndOp;
 use crate::pg::spi::Db;
 use crate::store;
 
+use super::super::event::identity;
 use super::super::{clock, installation};
 
 /// What the fence made of a call.
@@ -34,6 +35,16 @@ pub struct Replay {
 pub fn decode(db: &Db, text: &str) -> Result<Handle> {
     let handle = Handle::decode(text)?;
     handle.check_installation(installation::id(db))?;
+    Ok(handle)
+}
+
+/// As [`decode`], on the snapshot that is active, for reads.
+///
+/// # Errors
+/// `invalid_handle`, `handle_from_other_database`.
+pub fn shown(db: &Db, text: &str) -> Result<Handle> {
+    let handle = Handle::decode(text)?;
+    handle.check_installation(identity::id(db))?;
     Ok(handle)
 }
 

@@ -125,6 +125,8 @@ pub fn decode(row: &Composite) -> Execution {
         last_capability_mismatch_at: rare.last_capability_mismatch_at.map(Instant),
         suspension: rare.suspension,
         waitpoint: rare.waitpoint,
+        suspension_timeout: rare.suspension_timeout.map(Instant),
+        pending_waitpoints: rare.pending_waitpoints.unwrap_or_default(),
         tags: get::<Option<Jsonb>>(row, Column::tags).map(Into::into),
         last_transition_at,
         last_mutation_at: at(row, Column::last_mutation_at).unwrap_or(last_transition_at),

@@ -177,7 +177,29 @@ pub fn standings(db: &Db, ids: &[Uuid]) -> Vec<Standing> {
         .collect()
 }
 
+/// Few executions ever wait for a signal; one look tells which.
+static HAVE_WAITED: Stmt<1> = Stmt::new(
+    c"SELECT n.execution_id FROM unnest($1) AS n (execution_id)
+       WHERE EXISTS (SELECT FROM ff_engine.waitpoint AS w WHERE w.execution_id = n.execution_id)",
+    [UUIDARRAYOID],
+);
+
+static PURGE_WAITS: Stmt<1> = Stmt::new(
+    c"WITH signals AS (DELETE FROM ff_engine.signal AS g WHERE g.execution_id = ANY ($1)),
+           waitpoints AS (DELETE FROM ff_engine.waitpoint AS w WHERE w.execution_id = ANY ($1)),
+           keys AS (DELETE FROM ff_engine.suspension_key AS k WHERE k.execution_id = ANY ($1)),
+           failures AS (DELETE FROM ff_engine.token_failure AS f WHERE f.execution_id = ANY ($1)),
+           suspensions AS (DELETE FROM ff_engine.suspension AS s WHERE s.execution_id = ANY ($1) RETURNING s.suspension_id)
+      DELETE FROM ff_engine.satisfier AS f USING suspensions AS s WHERE f.suspension_id = s.suspension_id",
+    [UUIDARRAYOID],
+);
+
 /// Deletes executions with everything that belongs to them but events and idempotency keys.
 pub fn purge(db: &Db, ids: &[Uuid]) -> usize {
+    let waited = HAVE_WAITED.run(db, [array::uuids(ids.iter().copied())]);
+    let waited: Vec<Uuid> = waited.iter().map(|r| r.get(1)).collect();
+    if !waited.is_empty() {
+        PURGE_WAITS.run(db, [array::uuids(waited)]);
+    }
     PURGE.run(db, [array::uuids(ids.iter().copied())]).len()
 }

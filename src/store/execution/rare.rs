@@ -51,6 +51,8 @@ rare! {
     last_capability_mismatch_at: i64,
     suspension: Uuid,
     waitpoint: Uuid,
+    suspension_timeout: i64,
+    pending_waitpoints: i32,
     grant: RareGrant,
 }
 
@@ -137,6 +139,8 @@ impl Rare {
             last_capability_mismatch_at: at(e.last_capability_mismatch_at),
             suspension: e.suspension,
             waitpoint: e.waitpoint,
+            suspension_timeout: at(e.suspension_timeout),
+            pending_waitpoints: count(e.pending_waitpoints),
             grant: e.grant.as_ref().map(RareGrant::from),
         };
         (rare != Rare::default()).then_some(rare)

@@ -98,6 +98,7 @@ pub fn harmless(name: &str, type_name: &str) -> Option<&'static str> {
         ("items", _) => r#"'[{"lane":"L","kind":"k"}]'"#,
         ("delay_until", _) => "ff_server_time()",
         ("state", _) => "'active'",
+        ("condition", _) => "ff_cond_signal()",
         (_, "uuid") => "gen_random_uuid()",
         (_, "uuid[]") => "'{}'",
         _ => return None,
@@ -119,6 +120,18 @@ pub struct Argument {
     pub name: String,
     pub type_name: String,
     pub optional: bool,
+    pub variadic: bool,
+}
+
+impl Argument {
+    /// The argument in a call, by name.
+    pub fn given(&self, value: &str) -> String {
+        let (name, type_name) = (&self.name, &self.type_name);
+        match self.variadic {
+            true => format!("VARIADIC {name:?} => {value}::{type_name}"),
+            false => format!("{name:?} => {value}"),
+        }
+    }
 }
 
 /// Public functions and procedures by name: whether it is a procedure, and its arguments.
@@ -128,7 +141,7 @@ pub fn public_functions(world: &mut World) -> Vec<(String, bool, Vec<Argument>)>
             "SELECT p.proname::text AS name, p.prokind = 'p' AS procedure,
                     coalesce(p.proargnames[1:p.pronargs], '{}') AS names,
                     ARRAY(SELECT format_type(t, NULL) FROM unnest(p.proargtypes) WITH ORDINALITY u (t, n) ORDER BY n) AS types,
-                    (p.pronargs - p.pronargdefaults)::int AS required
+                    (p.pronargs - p.pronargdefaults)::int AS required, p.provariadic <> 0 AS variadic
                FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
               WHERE n.nspname = 'public' AND p.proname LIKE 'ff\\_%'
               ORDER BY 1",
@@ -138,11 +151,18 @@ pub fn public_functions(world: &mut World) -> Vec<(String, bool, Vec<Argument>)>
         .map(|row| {
             let (names, types): (Vec<String>, Vec<String>) = (row.get("names"), row.get("types"));
             let required = row.int("required");
+            let last = names.len().saturating_sub(1);
+            let variadic = row.flag("variadic");
             let arguments = names
                 .into_iter()
                 .zip(types)
                 .enumerate()
-                .map(|(n, (name, type_name))| Argument { name, type_name, optional: n as i32 >= required })
+                .map(|(n, (name, type_name))| Argument {
+                    name,
+                    type_name,
+                    optional: n as i32 >= required,
+                    variadic: variadic && n == last,
+                })
                 .collect();
             (row.text("name"), row.flag("procedure"), arguments)
         })
@@ -163,12 +183,13 @@ pub fn call(
         .enumerate()
         .filter_map(|(n, argument)| {
             if n == odd {
-                return Some(format!("{:?} => {value}", argument.name));
+                return Some(argument.given(value));
             }
             let harmless = harmless(&argument.name, &argument.type_name);
             let needed = !argument.optional
+                || arguments.iter().any(|a| a.variadic)
                 || ["wait", "timeout", "max_duration"].contains(&argument.name.as_str());
-            needed.then(|| format!("{:?} => {}", argument.name, harmless.unwrap_or("NULL")))
+            needed.then(|| argument.given(harmless.unwrap_or("NULL")))
         })
         .collect();
     let verb = if procedure { "CALL" } else { "SELECT * FROM" };

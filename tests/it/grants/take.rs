@@ -7,7 +7,7 @@ use crate::support::work::requiring;
 use crate::support::{Cells, Claim, World};
 
 #[test]
-fn e_40_part_what_is_not_claimable_is_not_taken() {
+fn e_40_what_is_not_claimable_is_not_taken() {
     let mut w = World::new();
     let done = w.claimed("", "");
     w.complete(&done.handle, None);
@@ -46,7 +46,7 @@ fn e_40_part_what_is_not_claimable_is_not_taken() {
 }
 
 #[test]
-fn e_40_part_an_elapsed_delay_or_deadline_counts_before_it_is_noticed() {
+fn e_40_an_elapsed_delay_or_deadline_counts_before_it_is_noticed() {
     let mut w = World::new();
     let id = w.create("delay_until => ff_server_time() + interval '1 s'");
     let late = w.create("execution_deadline => ff_server_time() + interval '1 s'");
@@ -62,7 +62,7 @@ fn e_40_part_an_elapsed_delay_or_deadline_counts_before_it_is_noticed() {
 }
 
 #[test]
-fn e_40_part_an_interrupted_attempt_goes_on() {
+fn e_40_an_interrupted_attempt_goes_on() {
     let mut w = World::new();
     let paused = interrupted(&mut w);
     granted(&mut w, paused.id, "");
@@ -77,7 +77,7 @@ fn e_40_part_an_interrupted_attempt_goes_on() {
 }
 
 #[test]
-fn e_40_part_a_resumption_needs_no_grant_but_respects_one() {
+fn e_40_a_resumption_needs_no_grant_but_respects_one() {
     let mut w = World::new();
     let fresh = w.create("");
     w.refused("FF202", RESUME, &[&fresh]);
@@ -128,7 +128,7 @@ fn e_40_part_a_resumption_needs_no_grant_but_respects_one() {
 }
 
 #[test]
-fn e_40_part_a_resume_grant_is_consumed_once() {
+fn e_40_a_resume_grant_is_consumed_once() {
     let mut w = World::new();
     let paused = interrupted(&mut w);
     let grant = granted(&mut w, paused.id, "");
@@ -139,7 +139,7 @@ fn e_40_part_a_resume_grant_is_consumed_once() {
 }
 
 #[test]
-fn e_41_part_an_operator_takes_over_in_one_step() {
+fn e_41_an_operator_takes_over_in_one_step() {
     let mut w = World::new();
     let id = w.create(&requiring(&["gpu"]));
     let (claim, events) = w.events_by(|w| Claim::of(w.one(SEIZE, &[&id])));
@@ -183,7 +183,7 @@ fn e_41_part_an_operator_takes_over_in_one_step() {
 }
 
 #[test]
-fn e_41_part_an_operator_continues_an_interrupted_attempt_and_uses_a_grant_of_its_own() {
+fn e_41_an_operator_continues_an_interrupted_attempt_and_uses_a_grant_of_its_own() {
     let mut w = World::new();
     let paused = interrupted(&mut w);
     granted(&mut w, paused.id, "");

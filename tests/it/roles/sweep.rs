@@ -140,6 +140,7 @@ fn calls(name: &str, procedure: bool, arguments: &[Argument], id: Uuid) -> Vec<S
                         "source",
                     ];
                     !a.optional
+                        || arguments.iter().any(|a| a.variadic)
                         || (aims.contains(&a.name.as_str()) && (namespace || a.name != "namespace"))
                 })
                 .filter_map(|a| {
@@ -148,7 +149,7 @@ fn calls(name: &str, procedure: bool, arguments: &[Argument], id: Uuid) -> Vec<S
                         "lease_id" | "lease_epoch" | "attempt_id" if a.optional => None,
                         _ => Some(aimed(a, id).unwrap_or_else(|| "NULL".into())),
                     }?;
-                    Some(format!("{:?} => {value}", a.name))
+                    Some(a.given(&value))
                 })
                 .collect();
             format!("{verb} {name}({}){rest}", given.join(", "))

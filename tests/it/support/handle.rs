@@ -49,6 +49,11 @@ impl Bytes {
         u32::from_be_bytes(self.0[21..25].try_into().expect("4 bytes"))
     }
 
+    pub fn with_attempt_index(mut self, index: u32) -> Self {
+        self.0[21..25].copy_from_slice(&index.to_be_bytes());
+        self
+    }
+
     pub fn attempt(&self) -> uuid::Uuid {
         uuid::Uuid::from_slice(&self.0[25..41]).expect("16 bytes")
     }

@@ -15,6 +15,7 @@ pub mod observe;
 pub mod pace;
 pub mod session;
 pub mod template;
+pub mod waiting;
 pub mod work;
 pub mod world;
 

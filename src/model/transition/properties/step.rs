@@ -1,15 +1,18 @@
-//! One step of a random life: when the table of §10.4 admits it, what it writes, what it announces.
+//! One step of a random life: when the table of §10.4 admits it, and how it is done.
 
 use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::super as transition;
-use crate::model::event::Event;
+use super::expected::{Expected, expect};
+use crate::model::condition::Condition;
 use crate::model::execution::{Execution, Grant};
 use crate::model::policy::Policy;
+use crate::model::policy::TimeoutBehavior;
+use crate::model::suspension::{ResumePolicy, Suspension};
 use crate::model::time::{Instant, MS};
 use crate::model::words::*;
-use transition::{Change, ClaimTerms, Failure};
+use transition::{Change, ClaimTerms, Failure, Opening, TimeoutSignal};
 
 /// What may happen; times in milliseconds.
 #[derive(Clone, Debug)]
@@ -57,6 +60,14 @@ pub enum Op {
     Replay {
         deadline: Option<i64>,
     },
+    Suspend {
+        timeout: Option<i64>,
+        behavior: usize,
+    },
+    Resume {
+        delay: i64,
+    },
+    TimeOutSuspension,
     /// A reconciler looks at due timers.
     Look,
 }
@@ -85,6 +96,10 @@ pub fn op() -> impl Strategy<Value = Op> {
         2 => Just(Op::Ungrant),
         1 => any::<bool>().prop_map(|block| Op::Mismatch { block }),
         8 => prop::option::of(1i64..20_000).prop_map(|deadline| Op::Replay { deadline }),
+        4 => (prop::option::weighted(0.7, 1i64..2_000), 0usize..TimeoutBehavior::ALL.len())
+            .prop_map(|(timeout, behavior)| Op::Suspend { timeout, behavior }),
+        4 => prop_oneof![Just(0i64), 1i64..2_000].prop_map(|delay| Op::Resume { delay }),
+        8 => Just(Op::TimeOutSuspension),
         6 => Just(Op::Look),
     ]
 }
@@ -123,120 +138,27 @@ const REASONS: [(Blocking, Eligibility, &str); 6] = [
     ),
 ];
 
-/// A row of the table: `=` unchanged, `T` terminal if there ever was an attempt, words joined by `|` either.
-#[derive(Debug)]
-pub struct Expected {
-    pub transition: &'static str,
-    row: &'static str,
-    events: Vec<String>,
-}
-
-/// What a random life must be able to take.
-pub const TRANSITIONS: [&str; 28] = [
-    "T6", "T7", "T8", "T9", "T10", "T11", "T12", "T13", "T13a", "T14", "T15", "T16", "T16a", "T17",
-    "T17a", "T20", "T21", "T21a", "T22", "T23", "T24", "T25", "T26", "renew", "priority", "grant",
-    "ungrant", "mismatch",
-];
-
-fn row(transition: &'static str) -> &'static str {
-    match transition {
-        "T6" | "T7" | "T10" => "active leased not_applicable none none running_attempt active",
-        "T8" => {
-            "active lease_expired_reclaimable not_applicable waiting_for_worker none attempt_interrupted active"
-        }
-        "T9" => {
-            "active lease_revoked not_applicable waiting_for_worker none attempt_interrupted active"
-        }
-        "T11" | "T14" => "terminal unowned not_applicable none failed attempt_terminal failed",
-        "T12" => "terminal unowned not_applicable none success attempt_terminal completed",
-        "T13" | "T21" => {
-            "runnable unowned not_eligible_until_time waiting_for_retry_backoff none pending_retry_attempt delayed"
-        }
-        "T13a" | "T21a" => {
-            "runnable unowned eligible_now waiting_for_worker none pending_retry_attempt waiting"
-        }
-        "T15" => "terminal unowned not_applicable none cancelled T cancelled",
-        "T16" => {
-            "runnable unowned not_eligible_until_time waiting_for_delay none attempt_interrupted delayed"
-        }
-        "T16a" | "T17a" => {
-            "runnable unowned eligible_now waiting_for_worker none attempt_interrupted resumable"
-        }
-        "T17" => {
-            "runnable unowned blocked_by_dependencies waiting_for_children none attempt_interrupted waiting_children"
-        }
-        "T20" => "runnable unowned eligible_now waiting_for_worker none = waiting|resumable",
-        "T22" => "terminal unowned not_applicable none expired attempt_terminal expired",
-        "T23" => "terminal unowned not_applicable none expired T expired",
-        "T25" => {
-            "runnable unowned eligible_now|not_eligible_until_time waiting_for_worker|waiting_for_delay|waiting_for_retry_backoff none = waiting|resumable|delayed"
-        }
-        "T26" => {
-            "runnable unowned eligible_now waiting_for_worker none pending_replay_attempt waiting"
-        }
-        _ => "= = = = = = =",
+/// A suspension whose id tells its behaviour, so that the life need not carry it.
+fn suspension(behavior: usize) -> Suspension {
+    let condition = Condition::OperatorOnly;
+    Suspension {
+        id: Uuid::from_u128(behavior as u128),
+        reason: "waiting_for_approval".to_owned(),
+        progress: condition.fresh(),
+        condition,
+        policy: ResumePolicy {
+            delay_ms: None,
+            close_waitpoints: true,
+            consume_matched: true,
+            retain_buffer: false,
+        },
+        behavior: TimeoutBehavior::ALL[behavior],
+        waitpoints: vec![Uuid::from_u128(8)],
     }
 }
 
-fn words(v: &Vector) -> [&'static str; 7] {
-    [
-        v.lifecycle.word(),
-        v.ownership.word(),
-        v.eligibility.word(),
-        v.blocking.word(),
-        v.outcome.word(),
-        v.attempt.word(),
-        v.public_state().word(),
-    ]
-}
-
-/// The rows that a reader of the log gets from one stored event (§30.10).
-fn read(event: &Event) -> Vec<String> {
-    let (family, kind) = event.code.words();
-    let reason = event.reason.as_deref();
-    let read = |name: String, reason: Option<&str>| match reason {
-        Some(reason) => format!("{name} {reason}"),
-        None => name,
-    };
-    if event.released {
-        let released = read("lease.released".to_owned(), reason);
-        return vec![released, format!("{family}.{kind}")];
-    }
-    vec![read(format!("{family}.{kind}"), reason)]
-}
-
-impl Expected {
-    /// Compares what was written and announced with the specification.
-    pub fn judge(&self, change: &Change, op: &Op) {
-        let before = change.before.as_ref().expect("an execution that exists");
-        let (was, is) = (words(&before.vector), words(&change.after.vector));
-        for ((expected, was), is) in self.row.split(' ').zip(was).zip(is) {
-            let fits = match expected {
-                "=" => is == was,
-                "T" if before.total_attempts > 0 => is == "attempt_terminal",
-                "T" => is == was,
-                words => words.split('|').any(|word| word == is),
-            };
-            assert!(
-                fits,
-                "{} {op:?}: {is} is not {expected}, was {was}",
-                self.transition
-            );
-        }
-        let announced: Vec<String> = change.events.iter().flat_map(read).collect();
-        assert_eq!(announced, self.events, "{} {op:?}", self.transition);
-        let ends = !before.is_terminal() && change.after.is_terminal();
-        let completions = announced.iter().filter(|e| e.starts_with("completion."));
-        assert_eq!(completions.count(), usize::from(ends), "{op:?}");
-    }
-}
-
-fn expect(transition: &'static str, events: &[&str]) -> Option<Expected> {
-    Some(Expected {
-        transition,
-        row: row(transition),
-        events: events.iter().map(|e| (*e).to_owned()).collect(),
-    })
+fn behavior_of(e: &Execution) -> TimeoutBehavior {
+    TimeoutBehavior::ALL[e.suspension.unwrap_or_default().as_u128() as usize]
 }
 
 impl Op {
@@ -248,6 +170,7 @@ impl Op {
         let live = e.lease_live(now);
         let leased = v.ownership == Ownership::Leased;
         let late = passed(e.deadline);
+        let suspended = v.lifecycle == Lifecycle::Suspended;
         let lost = v.lifecycle == Lifecycle::Active && !live && !late;
         let claimable =
             runnable && matches!(v.eligibility, Eligibility::Now | Eligibility::Route) && !late;
@@ -292,6 +215,9 @@ impl Op {
             Op::Cancel if leased => {
                 expect("T15", &["lease.released cancelled", "completion.cancelled"])
             }
+            Op::Cancel if suspended => {
+                expect("T15", &["suspension.closed", "completion.cancelled"])
+            }
             Op::Cancel if !e.is_terminal() => expect("T15", &["completion.cancelled"]),
             Op::Delay { by } if live => {
                 let transition = if *by > 0 { "T16" } else { "T16a" };
@@ -321,7 +247,36 @@ impl Op {
                 "T23",
                 &["lease.released execution_deadline", "completion.expired"],
             ),
+            Op::Deadline if late && suspended => {
+                expect("T23", &["suspension.closed", "completion.expired"])
+            }
             Op::Deadline if late && !e.is_terminal() => expect("T23", &["completion.expired"]),
+            Op::Suspend { .. } if live => {
+                expect("T18", &["lease.released suspended", "suspension.suspended"])
+            }
+            Op::Resume { delay } if suspended => {
+                let transition = if *delay > 0 { "T19a" } else { "T19" };
+                expect(transition, &["suspension.resumed"])
+            }
+            Op::TimeOutSuspension if suspended && passed(e.suspension_timeout) => {
+                let closed = "suspension.closed";
+                match behavior_of(e) {
+                    TimeoutBehavior::Fail => {
+                        expect("suspension timeout", &[closed, "completion.failed"])
+                    }
+                    TimeoutBehavior::Cancel => {
+                        expect("suspension timeout", &[closed, "completion.cancelled"])
+                    }
+                    TimeoutBehavior::Expire => {
+                        expect("suspension timeout", &[closed, "completion.expired"])
+                    }
+                    TimeoutBehavior::AutoResume => expect("T19", &["suspension.resumed"]),
+                    TimeoutBehavior::AutoResumeWithTimeoutSignal => {
+                        expect("T19", &["signal.timeout", "suspension.resumed"])
+                    }
+                    TimeoutBehavior::Escalate => expect("escalation", &["suspension.escalated"]),
+                }
+            }
             Op::Revoke if leased => expect("T9", &["lease.revoked why"]),
             Op::Block { reason } if runnable => {
                 let (blocking, _, row) = REASONS.get(*reason)?;
@@ -425,6 +380,34 @@ impl Op {
             Op::Ungrant => transition::ungrant(before, now),
             Op::Replay { deadline } => {
                 transition::replay(before, None, None, deadline.map(later), now)
+            }
+            Op::Suspend { timeout, behavior } => {
+                let suspension = suspension(*behavior);
+                let opening = Opening {
+                    id: suspension.id,
+                    reason: &suspension.reason,
+                    blocking: Blocking::Approval,
+                    timeout_at: timeout.map(later),
+                    behavior: suspension.behavior,
+                    waitpoints: &suspension.waitpoints,
+                };
+                transition::suspend(before, &opening, now)
+            }
+            Op::Resume { delay } => {
+                let id = before.suspension.unwrap_or_default();
+                let ending = transition::operator_resume(id, ResumeTrigger::Operator);
+                transition::resume(before, delay * MS, ending, now)
+            }
+            Op::TimeOutSuspension => {
+                let suspension = suspension(behavior_of(&before) as usize);
+                let asks = suspension.behavior == TimeoutBehavior::AutoResumeWithTimeoutSignal;
+                let signal = asks.then(|| TimeoutSignal {
+                    id: Uuid::from_u128(9),
+                    seq: 1,
+                    waitpoint: Uuid::from_u128(8),
+                    key: "a".to_owned(),
+                });
+                transition::time_out_suspension(before, &suspension, signal, now)
             }
             Op::Look => Change::touch(before, now, |_| {}),
         }

@@ -1,0 +1,14 @@
+//! Suspension, waitpoints, signals and tokens (chapter 20).
+
+mod close;
+mod conditions;
+mod delivery;
+mod keys;
+mod pending;
+mod races;
+mod reads;
+mod repeat;
+mod resume;
+mod secrecy;
+mod suspend;
+mod timeout;
