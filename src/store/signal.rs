@@ -3,16 +3,43 @@
 use pgrx::pg_sys::BuiltinOid::*;
 use uuid::Uuid;
 
+use super::statement::{Named, Write};
 use super::suspension;
 use crate::error::Result;
 use crate::model::suspension::{ResumePolicy, Suspension};
 use crate::model::time::Instant;
 use crate::model::words::{Effect, WaitpointState};
 use crate::pg::array;
+use crate::pg::session;
 use crate::pg::spi::{Arg, Db, Stmt};
 
-/// Under a fixed snapshot a number may have been given to a signal that is not seen: the conflict says so.
-static INSERT: Stmt<19> = Stmt::new(
+const COLUMNS: [Named; 19] = [
+    ("signal_id", UUIDOID),
+    ("execution_id", UUIDOID),
+    ("signal_seq", INT8OID),
+    ("waitpoint_id", UUIDOID),
+    ("suspension_id", UUIDOID),
+    ("signal_name", TEXTOID),
+    ("signal_category", TEXTOID),
+    ("source_type", TEXTOID),
+    ("source_identity", TEXTOID),
+    ("correlation_id", TEXTOID),
+    ("idempotency_key", TEXTOID),
+    ("target_scope", TEXTOID),
+    ("payload", BYTEAOID),
+    ("payload_encoding", TEXTOID),
+    ("occurred_at", TIMESTAMPTZOID),
+    ("accepted_at", TIMESTAMPTZOID),
+    ("effect", CHAROID),
+    ("matched", BOOLOID),
+    ("consumed_at", TIMESTAMPTZOID),
+];
+
+static INSERT: Write<19> = Write::insert(c"signal", COLUMNS);
+
+/// Under a fixed snapshot a number may have been given to a signal that is not seen, and a chosen id may be taken at
+/// the same moment: the conflict says so.
+static INSERT_IF_FREE: Stmt<19> = Stmt::new(
     c"INSERT INTO ff_engine.signal (signal_id, execution_id, signal_seq, waitpoint_id, suspension_id, signal_name,
              signal_category, source_type, source_identity, correlation_id, idempotency_key, target_scope, payload,
              payload_encoding, occurred_at, accepted_at, effect, matched, consumed_at)
@@ -27,7 +54,7 @@ static INSERT: Stmt<19> = Stmt::new(
 /// Everything a delivery decides on, read at once under the execution's lock.
 static TARGET: Stmt<2> = Stmt::new(
     sql!(
-        "SELECT w.state, w.expires_at, w.close_reason, w.signal_count, \
+        "SELECT w.state, w.expires_at, w.close_reason, w.signal_count, w.matched_signal_count, \
                 coalesce((SELECT g.signal_seq FROM ff_engine.signal AS g WHERE g.execution_id = $2 \
                            ORDER BY g.signal_seq DESC LIMIT 1), 0), \
                 (SELECT (i.policy ->> 'max_signals_per_execution')::bigint FROM ff_engine.execution_input AS i \
@@ -141,8 +168,8 @@ pub struct Recorded {
     pub consumed: bool,
 }
 
-/// Records a signal; false if its id or its number is taken.
-pub fn insert(db: &Db, r: &Recorded, sent: &Sent, now: Instant) -> bool {
+/// Records a signal; false if its chosen id or its number is taken.
+pub fn insert(db: &Db, r: &Recorded, sent: &Sent, chosen: bool, now: Instant) -> bool {
     let row: [Arg; 19] = [
         r.id.into(),
         r.execution.into(),
@@ -164,7 +191,11 @@ pub fn insert(db: &Db, r: &Recorded, sent: &Sent, now: Instant) -> bool {
         r.matched.into(),
         r.consumed.then_some(now.0).into(),
     ];
-    INSERT.run(db, row).len() == 1
+    if !chosen && session::read_committed() {
+        INSERT.run(db, &[row]);
+        return true;
+    }
+    INSERT_IF_FREE.run(db, row).len() == 1
 }
 
 /// What a delivery finds at its waitpoint.
@@ -177,6 +208,8 @@ pub struct Target {
     pub close_reason: Option<String>,
     /// Signals it has taken.
     pub signals: i32,
+    /// Those that matched.
+    pub matched: i32,
     /// Number of the execution's latest signal.
     pub last_seq: i64,
     /// Most signals of the execution, if its policy says.
@@ -201,6 +234,7 @@ pub fn target(db: &Db, waitpoint: Uuid, execution: Uuid) -> Result<Option<Target
         expires_at: c.next::<Option<i64>>().map(Instant),
         close_reason: c.next(),
         signals: c.next(),
+        matched: c.next(),
         last_seq: c.next(),
         max_signals: c.next(),
         suspension: if c.next() {

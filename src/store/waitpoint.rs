@@ -3,7 +3,7 @@
 use pgrx::pg_sys::BuiltinOid::*;
 use uuid::Uuid;
 
-use super::statement::Write;
+use super::statement::{Updates, Write};
 use crate::model::time::Instant;
 use crate::model::token::Subject;
 use crate::model::words::WaitpointState;
@@ -78,6 +78,21 @@ static CLOSE_ACTIVE: Stmt<4> = Stmt::new(
         JOIN ff_engine.suspension AS s ON s.suspension_id = n.suspension_id
        WHERE w.waitpoint_id = ANY (s.waitpoint_ids) AND w.state = 'active'",
     [UUIDARRAYOID, TEXTARRAYOID, UUIDARRAYOID, TIMESTAMPTZOID],
+);
+
+/// The end of a suspension's only waitpoint by a signal there.
+static CLOSE_ONLY: Updates = Updates::new(
+    c"waitpoint",
+    &[
+        ("waitpoint_id", UUIDOID),
+        ("state", TEXTOID),
+        ("closed_at", TIMESTAMPTZOID),
+        ("close_reason", TEXTOID),
+        ("satisfied_at", TIMESTAMPTZOID),
+        ("signal_count", INT4OID),
+        ("matched_signal_count", INT4OID),
+        ("last_signal_at", TIMESTAMPTZOID),
+    ],
 );
 
 /// Keeps the waitpoints of a suspension for another one.
@@ -300,6 +315,22 @@ pub fn close_active(db: &Db, closings: &[Closing], now: Instant) {
         ];
         CLOSE_ACTIVE.run(db, args);
     }
+}
+
+/// Closes the only waitpoint of a suspension, whose signal did it; `counted` are the signals before it, and those of
+/// them that matched.
+pub fn close_only(db: &Db, c: &Closing, (signals, matched): (i32, i32), now: Instant) {
+    let row = vec![
+        c.closer.into(),
+        WaitpointState::Closed.word().into(),
+        now.0.into(),
+        c.reason.into(),
+        now.0.into(),
+        (signals + 1).into(),
+        (matched + 1).into(),
+        now.0.into(),
+    ];
+    CLOSE_ONLY.run(db, u128::MAX, &[row]);
 }
 
 /// Keeps the waitpoints of a suspension, pending and without expiry.

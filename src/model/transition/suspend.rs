@@ -55,6 +55,8 @@ pub struct Closer {
     pub progress: Progress,
     /// Signals were recorded before it.
     pub follows_others: bool,
+    /// What its waitpoint, the only one, had counted before: signals, and those that matched.
+    pub alone: Option<(i32, i32)>,
 }
 
 /// A signal that the engine records when a suspension times out.

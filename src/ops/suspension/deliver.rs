@@ -211,6 +211,7 @@ fn evaluate(
             waitpoint: w.id(),
             progress,
             follows_others: target.signals > 0 || suspension.waitpoints.len() > 1,
+            alone: (suspension.waitpoints.len() == 1).then_some((target.signals, target.matched)),
         }),
         timeout_signal: None,
     };
@@ -285,7 +286,7 @@ fn admit(e: &Execution, w: &Waitpoint, target: &Target, now: Instant) -> Result<
 
 fn record(db: &Db, r: &Recorded, d: &Delivery, ttl: i64, now: Instant) -> Result<()> {
     // Another session may have used a chosen id meanwhile, for another execution.
-    if !store::signal::insert(db, r, &d.sent, now) {
+    if !store::signal::insert(db, r, &d.sent, d.id.is_some(), now) {
         return Err(taken(r.id));
     }
     if let Some(key) = d.sent.key {

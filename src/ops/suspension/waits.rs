@@ -59,8 +59,14 @@ fn end(db: &Db, endings: &[(Uuid, &Ending)], now: Instant) {
     let (kept, closed): (Vec<&Ending>, Vec<&Ending>) = all
         .iter()
         .partition(|e| e.policy.as_ref().is_some_and(|p| !p.close_waitpoints));
-    let closed: Vec<Closing> = closed.iter().map(|ending| closing(ending)).collect();
-    store::waitpoint::close_active(db, &closed, now);
+    let mut several: Vec<Closing> = Vec::new();
+    for ending in closed {
+        match ending.closer.as_ref().and_then(|c| c.alone) {
+            Some(counted) => store::waitpoint::close_only(db, &closing(ending), counted, now),
+            None => several.push(closing(ending)),
+        }
+    }
+    store::waitpoint::close_active(db, &several, now);
     for ending in kept {
         store::waitpoint::keep_active(db, &closing(ending), now);
     }
@@ -104,6 +110,6 @@ fn record(db: &Db, execution: Uuid, ending: &Ending, signal: &TimeoutSignal, now
         encoding: "json",
         occurred_at: None,
     };
-    store::signal::insert(db, &recorded, &sent, now);
+    store::signal::insert(db, &recorded, &sent, false, now);
     store::waitpoint::count_signal(db, signal.waitpoint, true, now);
 }
