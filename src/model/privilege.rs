@@ -152,7 +152,7 @@ mod tests {
     const CONTRACT: &str = include_str!("../../tests/contract/functions.tsv");
 
     #[test]
-    fn e_126_part_classes_equal_the_contract() {
+    fn e_126_classes_equal_the_contract() {
         let contract: BTreeMap<&str, String> = CONTRACT
             .lines()
             .skip(1)

@@ -2,6 +2,7 @@
 
 use uuid::Uuid;
 
+use crate::support::waiting;
 use crate::support::work::requiring;
 use crate::support::{Cells, World};
 
@@ -135,9 +136,14 @@ fn e_89_part_what_does_not_wait_cannot_be_held_back() {
     let done = w.claimed("", "");
     w.complete(&done.handle, None);
     let delayed = w.create("delay_until => ff_server_time() + interval '10 s'");
+    let suspended = w.waiting(waiting::READY);
     let before = w.contents();
     assert_eq!(
         block(&mut w, active.id, "paused_by_operator"),
+        "rejected_not_eligible"
+    );
+    assert_eq!(
+        block(&mut w, suspended.id, "paused_by_operator"),
         "rejected_not_eligible"
     );
     assert_eq!(

@@ -1,5 +1,6 @@
 //! Attempt timeouts and execution deadlines (§10.17).
 
+use crate::support::waiting::READY;
 use crate::support::{Cells, World};
 
 const ONE_SECOND: &str = r#"{"attempt_timeout_ms":1000}"#;
@@ -221,6 +222,30 @@ fn e_79_part_a_deadline_ends_a_paused_attempt() {
         "expired",
     );
     assert_eq!(w.attempt_words(claim.id), ["0 initial ended_failure"]);
+}
+
+#[test]
+fn e_79_part_a_deadline_ends_a_suspended_attempt_and_its_waitpoints() {
+    let mut w = World::new();
+    let s = w.waiting_with(&format!("policy => '{{{DEADLINE}}}'"), READY);
+    w.advance_ms(10_000);
+    let (_, events) = w.events_by(|w| w.reconciles("execution_deadline", 1));
+    assert!(
+        events.len() == 2 && events[1].starts_with("completion.expired"),
+        "{events:?}"
+    );
+    w.assert_vector(
+        s.id,
+        "terminal/unowned/not_applicable/none/expired/attempt_terminal",
+        "expired",
+    );
+    assert_eq!(w.attempt_words(s.id), ["0 initial ended_failure"]);
+    assert_eq!(w.describe(s.id).maybe_uuid("current_suspension_id"), None);
+    let closed = "expired:execution_deadline";
+    assert_eq!(w.suspension(s.id).text("close_reason"), closed);
+    assert_eq!(w.waitpoint_state(s.point().id), format!("closed {closed}"));
+    w.undeliverable("FF407", &s.point(), "");
+    assert!(w.claims("").is_empty());
 }
 
 #[test]

@@ -2,13 +2,14 @@
 
 use crate::support::cluster::Cluster;
 use crate::support::pace::apart;
+use crate::support::waiting::READY;
 use crate::support::work::requiring;
 use crate::support::{Cells, Session, World};
 
 use super::{bind, two_tenants};
 
 #[test]
-fn o_10_part_a_bound_role_claims_and_waits_for_its_own_work_only() {
+fn o_10_a_bound_role_claims_and_waits_for_its_own_work_only() {
     for mut w in [
         World::with_roles(),
         World::with_roles_on(Cluster::named("nopreload")),
@@ -54,7 +55,7 @@ fn o_10_part_a_bound_role_claims_and_waits_for_its_own_work_only() {
 }
 
 #[test]
-fn o_10_part_a_waiter_of_one_tenant_is_not_woken_by_the_work_of_another() {
+fn o_10_a_waiter_of_one_tenant_is_not_woken_by_the_work_of_another() {
     let mut w = World::with_roles();
     let login = w.login("a", "ff_worker");
     bind(&mut w, &login, "a");
@@ -69,7 +70,7 @@ fn o_10_part_a_waiter_of_one_tenant_is_not_woken_by_the_work_of_another() {
 }
 
 #[test]
-fn o_10_part_executions_of_others_are_absent_to_every_operator_call() {
+fn o_10_executions_of_others_are_absent_to_every_operator_call() {
     let mut w = World::with_roles();
     let login = w.login("a", "ff_operator");
     bind(&mut w, &login, "a");
@@ -133,7 +134,72 @@ fn o_10_part_executions_of_others_are_absent_to_every_operator_call() {
 }
 
 #[test]
-fn o_10_part_lists_counts_and_events_leave_out_what_is_not_bound() {
+fn o_10_suspensions_waitpoints_and_signals_of_others_are_absent() {
+    let mut w = World::with_roles();
+    let login = w.login("a", "ff_admin");
+    bind(&mut w, &login, "a");
+    w.seed();
+    let [own, foreign] = ["a", "b"].map(|namespace| {
+        w.create(&format!("namespace => '{namespace}'"));
+        let claim = w.claim(&format!("namespace => '{namespace}'"));
+        w.suspended(claim, &format!("{READY}, timeout => '1 s'"))
+    });
+    w.deliver(&foreign.point(), "something else", "");
+    w.create("namespace => 'b'");
+    let held = w.claim("namespace => 'b', lease_ttl => '1 h'");
+    w.create_waitpoint(&held.handle, "wpk:b", "'1 s'");
+    w.advance_ms(1_000);
+    let before = w.contents();
+    let mut a = w.session_of(&login);
+    let point = foreign.point();
+    for (error, call) in [
+        (
+            "FF001",
+            "ff_deliver_approval_signal('{id}', '{point}', 'ready', '1')",
+        ),
+        ("FF001", "ff_resume_execution('{id}')"),
+        ("FF001", "ff_list_pending_waitpoints('{id}')"),
+        ("FF007", "ff_close_waitpoint('{point}', force => true)"),
+        ("FF001", "ff_create_waitpoint('{held}', 'wpk:b', '1 h')"),
+        ("FF001", "ff_suspend('{held}', ff_cond_signal())"),
+    ] {
+        let call = call
+            .replace("{id}", &foreign.id.to_string())
+            .replace("{point}", &point.id.to_string())
+            .replace("{held}", &held.handle);
+        a.refused(error, &format!("SELECT * FROM {call}"), &[]);
+    }
+    for call in ["ff_describe_suspension($1)", "ff_list_signals($1)"] {
+        let call = format!("SELECT * FROM {call}");
+        assert!(a.rows(&call, &[&foreign.id]).is_empty(), "{call}");
+    }
+    let expired = a.one("SELECT * FROM ff_expire_suspension($1)", &[&foreign.id]);
+    assert_eq!(expired.text("outcome"), "not_found");
+    let token = "SELECT ff_read_waitpoint_token($1)";
+    assert_eq!(a.value::<Option<String>>(token, &[&point.id]), None);
+    assert_eq!(w.contents(), before, "nothing of theirs was touched");
+    // The answer to any token that does not open a waitpoint, so that nothing shows that there is one.
+    a.undeliverable("FF108", &point, "");
+    let batch = format!(
+        r#"[{{"waitpoint_id":"{}","waitpoint_token":"{}","signal_name":"ready"}}]"#,
+        point.id, point.token
+    );
+    let row = a.one(&format!("SELECT * FROM ff_deliver_signals('{batch}')"), &[]);
+    assert_eq!(row.text("error_code"), "FF108");
+    assert_eq!(row.maybe_uuid("execution_id"), None);
+    let signals = w.rows("SELECT * FROM ff_list_signals($1)", &[&foreign.id]);
+    assert_eq!(signals.len(), 1, "only their own");
+    let listed = a.rows("SELECT * FROM ff_list_suspended(NULL)", &[]);
+    assert_eq!(listed.len(), 1);
+    assert_eq!(listed[0].uuid("execution_id"), own.id);
+    a.rows("SELECT * FROM ff_reconcile_suspension_timeout()", &[]);
+    a.rows("SELECT * FROM ff_reconcile_pending_waitpoint()", &[]);
+    assert_eq!(w.state(foreign.id), "suspended");
+    assert_eq!(w.state(own.id), "failed");
+}
+
+#[test]
+fn o_10_lists_counts_and_events_leave_out_what_is_not_bound() {
     let mut w = World::with_roles();
     let login = w.login("a", "ff_operator");
     bind(&mut w, &login, "a");
@@ -182,7 +248,7 @@ fn o_10_part_lists_counts_and_events_leave_out_what_is_not_bound() {
 }
 
 #[test]
-fn o_10_part_leases_are_recovered_and_renewed_within_the_binding() {
+fn o_10_leases_are_recovered_and_renewed_within_the_binding() {
     let mut w = World::with_roles();
     let login = w.login("a", "ff_worker");
     bind(&mut w, &login, "a");
@@ -200,7 +266,7 @@ fn o_10_part_leases_are_recovered_and_renewed_within_the_binding() {
 }
 
 #[test]
-fn o_10_part_a_bound_role_creates_in_its_namespaces_only() {
+fn o_10_a_bound_role_creates_in_its_namespaces_only() {
     let mut w = World::with_roles();
     let login = w.login("a", "ff_producer");
     bind(&mut w, &login, "a");
@@ -236,7 +302,7 @@ fn o_10_part_a_bound_role_creates_in_its_namespaces_only() {
 }
 
 #[test]
-fn o_10_part_the_registry_shows_a_bound_role_its_own_workers() {
+fn o_10_the_registry_shows_a_bound_role_its_own_workers() {
     let mut w = World::with_roles();
     let login = w.login("a", "ff_operator");
     bind(&mut w, &login, "a");
@@ -314,7 +380,7 @@ fn what_concerns_all_namespaces_is_refused_to_a_bound_role() {
 }
 
 #[test]
-fn o_10_part_reconcilers_of_a_bound_role_leave_the_work_of_others_alone() {
+fn o_10_reconcilers_of_a_bound_role_leave_the_work_of_others_alone() {
     let mut w = World::with_roles();
     let login = w.login("a", "ff_operator");
     bind(&mut w, &login, "a");

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::support::login::ROLES;
 use crate::support::template::{drop_database, empty_database};
+use crate::support::waiting::READY;
 use crate::support::{Cells, Session, World, contract, pace};
 
 /// The roles that a function of these classes is open to.
@@ -78,13 +79,13 @@ fn complaints_about_rights(w: &mut World) -> Vec<String> {
 }
 
 #[test]
-fn e_126_part_each_function_is_open_to_exactly_the_roles_of_its_classes() {
+fn e_126_each_function_is_open_to_exactly_the_roles_of_its_classes() {
     let mut w = World::with_roles();
     none(complaints_about_rights(&mut w));
 }
 
 #[test]
-fn e_126_part_a_role_outside_the_class_of_a_function_is_refused_by_the_server() {
+fn e_126_a_role_outside_the_class_of_a_function_is_refused_by_the_server() {
     let mut w = World::with_roles();
     let calls = calls(&mut w);
     let before = w.contents();
@@ -267,7 +268,7 @@ fn o_8_part_a_worker_can_work_and_nothing_else() {
 }
 
 #[test]
-fn e_126_part_single_grants_are_enough() {
+fn e_126_single_grants_are_enough() {
     let mut w = World::new();
     let scheduler = w.login("scheduler", "");
     w.run(&format!("GRANT EXECUTE ON FUNCTION ff_tick TO {scheduler}"));
@@ -287,7 +288,7 @@ fn e_126_part_single_grants_are_enough() {
 }
 
 #[test]
-fn e_126_part_only_an_operator_overrides() {
+fn e_126_only_an_operator_overrides() {
     let mut w = World::with_roles();
     let held: Vec<_> = (0..5).map(|_| w.claimed("", "")).collect();
     let before = w.contents();
@@ -316,4 +317,52 @@ fn e_126_part_only_an_operator_overrides() {
         &format!("SELECT * FROM ff_complete_execution($1, {fence})"),
         &[&claim.id, &claim.lease_id, &claim.epoch, &claim.attempt_id],
     );
+}
+
+#[test]
+fn e_126_a_signaller_delivers_signals_and_nothing_else() {
+    let mut w = World::with_roles();
+    let (one, other) = (w.waiting(READY), w.waiting(READY));
+    let mut signaller = w.session_with("bridge", "ff_signaller");
+    let before = w.contents();
+    for call in [
+        "ff_claim('L', 'w')",
+        "ff_create_execution('L', 'k')",
+        "ff_list_signals('{id}')",
+        "ff_describe_execution('{id}')",
+        "ff_describe_suspension('{id}')",
+        "ff_list_pending_waitpoints('{id}')",
+        "ff_list_waitpoint_kids()",
+        "ff_read_waitpoint_token('{point}')",
+        "ff_deliver_approval_signal('{id}', '{point}', 'ready', '1')",
+        "ff_close_waitpoint('{point}')",
+        "ff_resume_execution('{id}')",
+        "ff_expire_suspension('{id}')",
+        "ff_rotate_waitpoint_secret('k2')",
+        "ff_engine.waitpoint",
+        "ff_engine.waitpoint_secret",
+        "ff_engine.signal",
+    ] {
+        let call = call
+            .replace("{id}", &one.id.to_string())
+            .replace("{point}", &one.point().id.to_string());
+        signaller.refused("42501", &format!("SELECT * FROM {call}"), &[]);
+    }
+    assert_eq!(w.contents(), before, "nothing was left behind");
+
+    let mut forged = one.point();
+    forged.token = other.point().token;
+    signaller.undeliverable("FF108", &forged, "");
+    let effect = "resume_condition_satisfied";
+    assert_eq!(signaller.effect(&one.point(), "ready"), effect);
+    let point = other.point();
+    let batch = format!(
+        r#"[{{"waitpoint_id":"{}","waitpoint_token":"{}","signal_name":"ready"}}]"#,
+        point.id, point.token
+    );
+    let row = signaller.one(&format!("SELECT * FROM ff_deliver_signals('{batch}')"), &[]);
+    assert_eq!(row.text("effect"), effect);
+    for id in [one.id, other.id] {
+        assert_eq!(w.state(id), "resumable");
+    }
 }

@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::bind;
 use crate::bad_input::sweep::{Argument, harmless, public_functions};
+use crate::support::waiting::Waiting;
 use crate::support::work::requiring;
 use crate::support::{Cells, Session, World};
 
@@ -18,6 +19,7 @@ struct Theirs {
     handle: String,
     lease: Uuid,
     attempt: Uuid,
+    waiting: Waiting,
 }
 
 /// Executions of the tenant `theirs` in many states, in a lane that both use and in one of its own.
@@ -48,6 +50,18 @@ fn inhabit(w: &mut World) -> Theirs {
         "SELECT * FROM ff_progress($1, 5, $2)",
         &[&held.handle, &MARK],
     );
+    w.seed();
+    ids.push(w.create(&marked));
+    let waiting = w.claim(&claim);
+    let waiting = w.suspended(
+        waiting,
+        &format!("ff_cond_signal('{MARK}', '{MARK}'), continuation => '{MARK}'"),
+    );
+    w.deliver(
+        &waiting.point(),
+        "something else",
+        &format!("payload => '{MARK}', source_identity => '{MARK}'"),
+    );
     w.one(
         "SELECT * FROM ff_register_worker($1, $1, ARRAY['L', $2], ARRAY['x'], '1 h', $1)",
         &[&MARK, &lane],
@@ -58,10 +72,12 @@ fn inhabit(w: &mut World) -> Theirs {
         handle: held.handle,
         lease: held.lease_id,
         attempt: held.attempt_id,
+        waiting,
     }
 }
 
-/// Everything stored that belongs to the other tenant or to nobody.
+/// Everything stored that belongs to the other tenant or to nobody. That a token was refused at their waitpoints is
+/// noted for them, whoever tried it.
 fn their_rows(w: &mut World) -> Vec<String> {
     let tables: Vec<String> = w
         .rows(
@@ -69,7 +85,7 @@ fn their_rows(w: &mut World) -> Vec<String> {
                     (SELECT max(a.attname) FROM pg_attribute a WHERE a.attrelid = c.oid
                         AND a.attname IN ('namespace_id', 'execution_id')) AS key
                FROM pg_class c WHERE c.relnamespace = 'ff_engine'::regnamespace AND c.relkind = 'r'
-                AND c.relname NOT IN ('namespace', 'claimer', 'tally', 'tally_position', 'moved')",
+                AND c.relname NOT IN ('namespace', 'claimer', 'tally', 'tally_position', 'moved', 'token_failure')",
             &[],
         )
         .iter()
@@ -101,6 +117,9 @@ fn aimed(argument: &Argument, id: Uuid) -> Option<String> {
             ("lease_id" | "expected_lease_id", _) => "$2".into(),
             ("attempt_id", _) => "$3".into(),
             ("lease_epoch", _) => "1".into(),
+            ("waitpoint_id", _) => "$4".into(),
+            ("waitpoint_token", _) => "$5".into(),
+            ("signal_name" | "idempotency_suffix", _) => "'x'".into(),
             ("worker" | "worker_instance", _) => format!("'{MARK}'"),
             ("role", _) => "'ff_worker'".into(),
             ("position", _) | ("after", "text") => "'start'".into(),
@@ -162,7 +181,9 @@ fn shown(s: &mut Session, call: &str, procedure: bool, theirs: &Theirs) -> Strin
     let call = call
         .replace("$1", &format!("'{}'", theirs.handle))
         .replace("$2", &format!("'{}'", theirs.lease))
-        .replace("$3", &format!("'{}'", theirs.attempt));
+        .replace("$3", &format!("'{}'", theirs.attempt))
+        .replace("$4", &format!("'{}'", theirs.waiting.point().id))
+        .replace("$5", &format!("'{}'", theirs.waiting.point().token));
     s.run(if procedure { "" } else { "BEGIN" });
     let text = match s.query(&call, &[]) {
         Ok(rows) if procedure => rows.iter().map(|row| row.text("outcome")).collect(),
@@ -199,7 +220,7 @@ const ABOUT_NOBODY: [&str; 8] = [
 ];
 
 #[test]
-fn o_10_part_no_function_shows_or_changes_anything_of_another_namespace() {
+fn o_10_no_function_shows_or_changes_anything_of_another_namespace() {
     let mut w = World::with_roles();
     let theirs = inhabit(&mut w);
     let login = w.login("mine", "ff_admin");

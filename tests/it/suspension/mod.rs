@@ -9,6 +9,7 @@ mod races;
 mod reads;
 mod repeat;
 mod resume;
+mod rollback;
 mod secrecy;
 mod suspend;
 mod timeout;
