@@ -30,6 +30,7 @@ pub extern "C-unwind" fn _PG_init() {
     pg::shared::init();
     pg::plan::init();
     pg::session::init();
+    pg::table::init();
     pg::xact::init();
     pg::binding::init();
     bg::init();

@@ -5,9 +5,9 @@
 //! through an ordinary index, indexes are kept in step, and every other client sees ordinary rows; what is left out
 //! are triggers and checks, so callers hand over rows they know to be legal.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ffi::CStr;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use pgrx::pg_sys;
 
@@ -40,9 +40,11 @@ pub struct Table {
 // SAFETY: a backend has one thread.
 unsafe impl Sync for Table {}
 
-/// What the catalogs say about a table, looked up once and again when the table is another.
+/// What the catalogs say about a table, looked up again when they have changed.
 struct Known {
     table: pg_sys::Oid,
+    /// Cleared by the server's message that the table or its indexes have changed.
+    fresh: Cell<bool>,
     /// Attribute numbers of the named columns.
     places: Vec<usize>,
     /// Attribute numbers of all columns that must not be null.
@@ -56,6 +58,31 @@ struct Known {
 struct Key {
     index: pg_sys::Oid,
     columns: Vec<KeyColumn>,
+}
+
+thread_local! {
+    /// What is known of all tables, for the server's messages.
+    static EVERY: RefCell<Vec<Weak<Known>>> = const { RefCell::new(Vec::new()) };
+    /// How many messages there have been: what was read while one arrived is stale from the start.
+    static MESSAGES: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Registers for the server's messages; called once from `_PG_init`.
+pub fn init() {
+    // SAFETY: the callback lives in this library, which is never unloaded.
+    unsafe { pg_sys::CacheRegisterRelcacheCallback(Some(changed), pg_sys::Datum::null()) };
+}
+
+#[pgrx::pg_guard]
+unsafe extern "C-unwind" fn changed(_arg: pg_sys::Datum, table: pg_sys::Oid) {
+    MESSAGES.set(MESSAGES.get() + 1);
+    EVERY.with_borrow(|every| {
+        for known in every.iter().filter_map(Weak::upgrade) {
+            if table == pg_sys::Oid::INVALID || table == known.table {
+                known.fresh.set(false);
+            }
+        }
+    });
 }
 
 /// How the index compares values of a column.
@@ -88,14 +115,18 @@ impl Table {
             pg_sys::PreventCommandIfReadOnly(OPERATION.as_ptr());
             if let Some(known) = self.known.borrow().as_ref() {
                 let relation = pg_sys::try_relation_open(known.table, lock as i32);
-                if !relation.is_null() {
+                // Messages arrive with the lock, so what is fresh now stays true as long as it is held.
+                if !relation.is_null() && known.fresh.get() {
                     let known = known.clone();
                     return Open { relation, known };
+                }
+                if !relation.is_null() {
+                    pg_sys::relation_close(relation, pg_sys::NoLock as i32);
                 }
             }
             let relation =
                 pg_sys::relation_open(session::table(c"ff_engine", self.name), lock as i32);
-            let known = Rc::new(Known::of(relation, columns, self.key));
+            let known = Known::of(relation, columns, self.key);
             *self.known.borrow_mut() = Some(known.clone());
             Open { relation, known }
         }
@@ -123,9 +154,10 @@ impl Open {
 impl Known {
     /// # Safety
     /// The relation must be open.
-    unsafe fn of(relation: pg_sys::Relation, columns: &[Named], key: usize) -> Known {
+    unsafe fn of(relation: pg_sys::Relation, columns: &[Named], key: usize) -> Rc<Known> {
         // SAFETY: the descriptor belongs to the open relation and is copied; index relations are closed again.
         unsafe {
+            let messages = MESSAGES.get();
             let table = (*relation).rd_id;
             let descriptor = pgrx::PgTupleDesc::from_pg_copy((*relation).rd_att);
             let attributes = || {
@@ -149,14 +181,38 @@ impl Known {
             } else {
                 Key::of(relation, by)
             };
-            Known {
+            let known = Rc::new(Known {
                 table,
+                fresh: Cell::new(messages == MESSAGES.get()),
                 places,
                 required,
                 key,
                 uuid,
-            }
+            });
+            EVERY.with_borrow_mut(|every| {
+                every.retain(|other| other.strong_count() > 0);
+                every.push(Rc::downgrade(&known));
+            });
+            known
         }
+    }
+}
+
+/// Whether an index holds every row, in ascending order: none that is being built, none of a part of the table.
+///
+/// # Safety
+/// The index is open.
+unsafe fn plain(index: pg_sys::Relation) -> bool {
+    // SAFETY: as the caller promises; an index has an option for each key column.
+    unsafe {
+        let form = (*index).rd_index;
+        let keys = (*form).indnkeyatts as usize;
+        (*form).indisvalid
+            && (*(*index).rd_rel).relam == pg_sys::BTREE_AM_OID
+            && pg_sys::RelationGetIndexPredicate(index).is_null()
+            && std::slice::from_raw_parts((*index).rd_indoption, keys)
+                .iter()
+                .all(|option| *option == 0)
     }
 }
 
@@ -175,7 +231,8 @@ impl Key {
                     .indkey
                     .values
                     .as_slice((*(*index).rd_index).indnkeyatts as usize);
-                let starts = columns.len() >= by.len()
+                let starts = plain(index)
+                    && columns.len() >= by.len()
                     && by
                         .iter()
                         .zip(columns)

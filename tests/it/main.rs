@@ -28,6 +28,7 @@ mod identity;
 mod isolation;
 mod lanes;
 mod lease;
+mod maintenance;
 mod many_queues;
 mod names;
 mod one_by_one;

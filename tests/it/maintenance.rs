@@ -1,0 +1,54 @@
+//! What an administrator does to the engine's tables while sessions work.
+
+use crate::support::World;
+
+/// Creates, claims, renews and completes through a session that has done so before.
+fn works(w: &mut World) {
+    let id = w.create("");
+    let claim = w.claim("");
+    assert_eq!(claim.id, id);
+    w.rows("SELECT * FROM ff_renew($1)", &[&claim.handle]);
+    w.complete(&claim.handle, None);
+}
+
+#[test]
+fn indexes_can_be_rebuilt_while_sessions_work() {
+    let mut w = World::new();
+    works(&mut w);
+    let mut administrator = w.door().open();
+    for index in [
+        "execution_pkey",
+        "ready_order",
+        "timer_due",
+        "execution_input_pkey",
+    ] {
+        administrator.run(&format!("REINDEX INDEX CONCURRENTLY ff_engine.{index}"));
+        works(&mut w);
+    }
+    administrator.run("REINDEX SCHEMA ff_engine");
+    works(&mut w);
+    administrator.run("VACUUM FULL ff_engine.execution, ff_engine.ready");
+    works(&mut w);
+}
+
+#[test]
+fn rows_are_not_looked_for_in_indexes_that_lack_them() {
+    let mut w = World::new();
+    // Indexes are listed by their numbers, so those made first after the key's own is rebuilt stand before it.
+    w.run(
+        "CREATE INDEX partly ON ff_engine.execution (execution_id) WHERE lane_id < 0;
+         CREATE INDEX hashed ON ff_engine.execution USING hash (execution_id);
+         CREATE INDEX partly_ready ON ff_engine.ready (queue_id, rank, created_at, execution_id) WHERE queue_id < 0;
+         CREATE INDEX backwards ON ff_engine.ready (queue_id, rank DESC, created_at DESC, execution_id DESC)",
+    );
+    w.run("REINDEX INDEX CONCURRENTLY ff_engine.execution_pkey");
+    w.run("REINDEX INDEX CONCURRENTLY ff_engine.ready_order");
+    let mut session = w.door().open();
+    let ids = [session.create(""), session.create(""), session.create("")];
+    let claimed: Vec<_> = session
+        .claims("max_items => 3")
+        .into_iter()
+        .map(|claim| claim.id)
+        .collect();
+    assert_eq!(claimed, ids);
+}
