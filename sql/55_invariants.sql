@@ -86,7 +86,8 @@ BEGIN ATOMIC
          WHERE (u.notes = 1 AND u.queue_id = e.queue_id AND u.rank = 9000 - e.priority AND u.created_at = e.created_at
                 AND u.recheck_at IS NOT DISTINCT FROM e.recheck_at) IS NOT TRUE),
 
-    -- what falls due has a timer no later than that; a terminal execution may still stand among the living
+    -- what falls due has a timer no later than that; a terminal execution may still stand among the living, and one
+    -- that is listed to be purged may wait a moment for others
     timer AS (
         SELECT e.execution_id, 'timer' AS invariant, format('due at %s without a timer by then', e.due_at) AS detail
           FROM (SELECT x.execution_id, x.lane_id, x.lifecycle_phase = 't' AS ended,
@@ -95,12 +96,15 @@ BEGIN ATOMIC
                                        CASE WHEN x.ownership_state = 'l' THEN least(x.lease_expires_at, x.attempt_deadline) END,
                                        CASE WHEN x.eligibility_state = 't' THEN x.delay_until END) END AS due_at
                   FROM ff_engine.execution_row AS x) AS e
-          LEFT JOIN (SELECT t.execution_id, t.lane_id, min(t.due_at) AS first_at,
-                            min(t.due_at) FILTER (WHERE t.kind = 'l') AS first_live_at
-                       FROM ff_engine.timer AS t WHERE t.kind <> 'x' GROUP BY t.execution_id, t.lane_id) AS t
+          LEFT JOIN (SELECT t.execution_id, t.lane_id, min(t.due_at) AS first_at
+                       FROM ff_engine.timer AS t WHERE t.kind = 'l' GROUP BY t.execution_id, t.lane_id) AS t
             ON t.execution_id = e.execution_id AND t.lane_id = e.lane_id
+          LEFT JOIN (SELECT u.execution_id, min(p.due_at) - interval '250 ms' AS first_at
+                       FROM ff_engine.purge AS p CROSS JOIN LATERAL unnest(p.execution_ids) AS u (execution_id)
+                      GROUP BY u.execution_id) AS p
+            ON p.execution_id = e.execution_id
          WHERE e.due_at IS NOT NULL
-           AND (CASE WHEN e.ended THEN t.first_at ELSE t.first_live_at END <= e.due_at) IS NOT TRUE),
+           AND (CASE WHEN e.ended THEN least(t.first_at, p.first_at) ELSE t.first_at END <= e.due_at) IS NOT TRUE),
 
     -- a lease that is marked as lost is listed by its end, and no other is
     lost AS (

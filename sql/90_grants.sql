@@ -208,11 +208,14 @@ COMMENT ON TABLE ff_engine.ready IS 'what a claim may hand out now, in claim ord
 COMMENT ON TABLE ff_engine.unrouted IS 'executions that wait for a worker which is not there';
 COMMENT ON TABLE ff_engine.worker IS 'registrations of workers';
 COMMENT ON TABLE ff_engine.timer IS 'where the engine looks next, no later than anything falls due';
+COMMENT ON TABLE ff_engine.purge IS 'ended executions by when they may be deleted, in lots';
 COMMENT ON TABLE ff_engine.idempotency IS 'idempotency keys and the executions they created';
 COMMENT ON TABLE ff_engine.tally IS 'executions by lane, namespace and public state, up to the position';
 COMMENT ON TABLE ff_engine.tally_position IS 'up to where the counts reach';
-COMMENT ON TABLE ff_engine.moved IS 'what transitions without an event mean for the counts, until they are added';
+COMMENT ON TABLE ff_engine.moved IS 'what transitions without an event mean for the counts, summed by session, until it is added';
 COMMENT ON VIEW ff_engine.tallied IS 'the position of the counts, while they are valid';
+COMMENT ON VIEW ff_engine.untallied_event IS 'events beyond the position';
+COMMENT ON VIEW ff_engine.untallied_move IS 'what has moved without an event and is not counted yet';
 COMMENT ON VIEW ff_engine.untallied IS 'what has moved beyond the position';
 COMMENT ON TABLE ff_engine.suspension IS 'episodes of waiting, open and closed';
 COMMENT ON TABLE ff_engine.suspension_key IS 'idempotency keys of suspends';

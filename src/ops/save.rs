@@ -4,7 +4,6 @@
 //! and after, so that no operation can forget them; see `model::due` for what they are.
 
 use crate::model::due::{self, Ready};
-use crate::model::execution::Execution;
 use crate::model::moved::Moved;
 use crate::model::time::Instant;
 use crate::model::transition::{Blob, Change};
@@ -58,6 +57,7 @@ pub fn settle(db: &Db, changes: &[Change], now: Instant) {
     let (mut routed, mut unrouted) = (Vec::new(), Vec::new());
     let mut timers = Vec::new();
     let mut spent = Vec::new();
+    let mut ended = Vec::new();
     let mut events: Vec<Announced> = Vec::new();
     let mut silent = Vec::new();
     for change in changes {
@@ -74,8 +74,11 @@ pub fn settle(db: &Db, changes: &[Change], now: Instant) {
             routed.extend(missed);
             unrouted.extend(misses);
         }
-        let due_at = due::arm(change.before.as_ref(), after);
-        timers.extend(due_at.map(|at| timer(after, at)));
+        match due::arm(change.before.as_ref(), after) {
+            Some(at) if after.is_terminal() => ended.push((at, after.place.id)),
+            Some(at) => timers.push(Timer::live(after, at)),
+            None => {}
+        }
         let (had_lost, has_lost) = (change.before.as_ref().and_then(due::lost), due::lost(after));
         if had_lost != has_lost {
             spent.extend(had_lost.map(|at| Timer::lost(after, at)));
@@ -97,6 +100,7 @@ pub fn settle(db: &Db, changes: &[Change], now: Instant) {
     store::unrouted::insert(db, &unrouted);
     store::timer::delete(db, &spent);
     store::timer::insert(db, &timers);
+    store::purge::insert(db, ended);
     store::event::append(db, now, &events);
     store::moved::append(db, &silent);
     if changes.iter().any(|c| c.after.is_terminal()) {
@@ -111,21 +115,6 @@ fn had_failed(change: &Change) -> bool {
         .archive
         .as_ref()
         .is_some_and(|s| s.attempt.failure_class.is_some())
-}
-
-/// The timer of an execution at an instant.
-pub fn timer(e: &Execution, due_at: Instant) -> Timer {
-    let set = if e.is_terminal() {
-        Set::Purge
-    } else {
-        Set::Live
-    };
-    Timer {
-        set,
-        lane: e.place.lane,
-        due_at,
-        id: e.place.id,
-    }
 }
 
 /// What other sessions learn when this transaction ends.

@@ -31,6 +31,7 @@ pub mod lane;
 pub mod moved;
 pub mod observed;
 pub mod process;
+pub mod purge;
 pub mod queue;
 pub mod ready;
 pub mod role;

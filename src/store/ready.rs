@@ -11,8 +11,8 @@ use crate::model::time::Instant;
 use crate::pg::array;
 use crate::pg::mark::{Place, Queue};
 use crate::pg::shared::preloaded;
-use crate::pg::spi::{Arg, Db, Row, Stmt};
-use crate::pg::table::Table;
+use crate::pg::spi::{Arg, Db, Stmt};
+use crate::pg::table::{Finder, Table};
 use crate::pg::{session, xact};
 
 use super::execution;
@@ -43,33 +43,6 @@ macro_rules! claimable {
         )
     };
 }
-
-/// The heads of several queues, each from a position of its own on, in claim order, without locks.
-static HEADS: Stmt<9> = Stmt::new(
-    sql!(
-        "SELECT q.queue_id, h.rank, h.created_at, h.execution_id \
-           FROM unnest($1, $2, $3, $4) AS q (queue_id, rank, created_at, execution_id) \
-          CROSS JOIN LATERAL (\
-            SELECT r.rank, r.created_at, r.execution_id FROM ff_engine.ready AS r \
-              JOIN ff_engine.execution AS e ON e.execution_id = r.execution_id \
-             WHERE r.queue_id = q.queue_id \
-               AND (r.rank, r.created_at, r.execution_id) >= (q.rank, q.created_at, q.execution_id) AND ",
-        claimable!("$5", "$6", "$7", "$8"),
-        "    ORDER BY r.rank, r.created_at, r.execution_id LIMIT $9) AS h \
-          ORDER BY h.rank, h.created_at, h.execution_id"
-    ),
-    [
-        INT4ARRAYOID,
-        INT2ARRAYOID,
-        TIMESTAMPTZARRAYOID,
-        UUIDARRAYOID,
-        BOOLOID,
-        TIMESTAMPTZOID,
-        INT2OID,
-        INT2OID,
-        INT8OID,
-    ],
-);
 
 /// A locked candidate with all that a worker needs.
 pub struct Candidate {
@@ -156,57 +129,56 @@ fn with_inputs(db: &Db, taken: Vec<(Execution, String)>) -> Vec<Candidate> {
     taken.into_iter().zip(inputs).map(whole).collect()
 }
 
+/// Reads a queue in claim order from a position on until `work` says no more.
+fn walk(order: &Finder, queue: i32, from: &Position, mut work: impl FnMut(Position) -> bool) {
+    let from = [from.rank.into(), from.created_at.0.into(), from.id.into()];
+    order.walk(queue.into(), &from, |row| {
+        work(Position {
+            rank: row.get(1),
+            created_at: Instant(row.get(2)),
+            id: row.get(3),
+        })
+    });
+}
+
 /// Locks candidates of one queue from a position on, in claim order, leaving out what others hold; with the place at
 /// which the first one stood in the queue, wherever its priority has moved it since.
 pub fn take(db: &Db, queue: i32, from: Position, w: Wanted) -> (Vec<Candidate>, Option<Position>) {
     let mut taken = Vec::new();
     let mut first = None;
-    let start = [from.rank.into(), from.created_at.0.into(), from.id.into()];
     // Entries are read on the snapshot of the executions, so that both are seen or neither.
     execution::candidates(db, |candidates| {
-        ORDER.walk(db, &PLACE, queue.into(), &start, |row| {
-            let position = Position {
-                rank: row.get(1),
-                created_at: Instant(row.get(2)),
-                id: row.get(3),
-            };
-            if let Some(one) = candidates.lock(position.id, |e| w.takes(e)) {
-                first.get_or_insert(position);
-                taken.push(one);
-            }
-            (taken.len() as i64) < w.limit
+        ORDER.find_in_active(db, &PLACE, |order| {
+            walk(order, queue, &from, |position| {
+                if let Some(one) = candidates.lock(position.id, |e| w.takes(e)) {
+                    first.get_or_insert(position);
+                    taken.push(one);
+                }
+                (taken.len() as i64) < w.limit
+            });
         });
     });
     (with_inputs(db, taken), first)
 }
 
-/// The first candidates of several queues from a position of each on, up to the limit of each, in claim order.
+/// The first candidates of several queues from a position of each on, up to the limit of each, unlocked.
 pub fn heads(db: &Db, starts: &[(i32, Position)], w: Wanted) -> Vec<(i32, Position)> {
-    let ranks = starts.iter().map(|(_, from)| from.rank.into());
-    let instants = starts.iter().map(|(_, from)| from.created_at.0.into());
-    let rows = HEADS.run(
-        db,
-        [
-            array::ints(starts.iter().map(|(queue, _)| *queue)),
-            array::array(INT2OID, ranks),
-            array::array(TIMESTAMPTZOID, instants),
-            array::uuids(starts.iter().map(|(_, from)| from.id)),
-            w.reclaim.into(),
-            w.now.0.into(),
-            w.low.into(),
-            w.high.into(),
-            w.limit.into(),
-        ],
-    );
-    let head = |r: Row| {
-        let place = Position {
-            rank: r.get(2),
-            created_at: Instant(r.get(3)),
-            id: r.get(4),
-        };
-        (r.get(1), place)
-    };
-    rows.iter().map(head).collect()
+    let mut heads = Vec::new();
+    execution::candidates(db, |candidates| {
+        ORDER.find_in_active(db, &PLACE, |order| {
+            for (queue, from) in starts {
+                let mut left = w.limit;
+                walk(order, *queue, from, |position| {
+                    if candidates.is_wanted(position.id, |e| w.takes(e)) {
+                        heads.push((*queue, position));
+                        left -= 1;
+                    }
+                    left > 0
+                });
+            }
+        });
+    });
+    heads
 }
 
 /// Locks those of the named executions that are still claimable and free, in the order given.

@@ -43,6 +43,7 @@ mod reconcilers;
 mod registry;
 mod registry_events;
 mod replay;
+mod retention;
 mod retry;
 mod roles;
 mod rollback;

@@ -16,8 +16,8 @@ use crate::store;
 use crate::store::timer::Timer;
 
 use super::super::claim::row::{policy, reclaim_limit};
+use super::super::clock;
 use super::super::suspension::expire;
-use super::super::{clock, save};
 
 /// Before every timer.
 pub const FIRST: (Instant, Uuid) = (Instant(i64::MIN), Uuid::nil());
@@ -109,10 +109,14 @@ pub fn rearm<'e>(
     executions: impl Iterator<Item = &'e Execution>,
 ) -> bool {
     let mut settled = BTreeSet::new();
-    let mut next = Vec::new();
+    let (mut living, mut ended) = (Vec::new(), Vec::new());
     for e in executions {
         settled.insert(e.place.id);
-        next.extend(due::next_due(e).map(|at| save::timer(e, at)));
+        match due::next_due(e) {
+            Some(at) if e.is_terminal() => ended.push((at, e.place.id)),
+            Some(at) => living.push(Timer::live(e, at)),
+            None => {}
+        }
     }
     let spent: Vec<Timer> = timers
         .iter()
@@ -120,6 +124,7 @@ pub fn rearm<'e>(
         .copied()
         .collect();
     store::timer::delete(db, &spent);
-    store::timer::insert(db, &next);
+    store::timer::insert(db, &living);
+    store::purge::insert(db, ended);
     !spent.is_empty()
 }

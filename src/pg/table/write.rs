@@ -15,7 +15,7 @@ impl Table {
         if rows.is_empty() {
             return;
         }
-        let open = self.open(columns, pg_sys::RowExclusiveLock);
+        let open = self.open(columns);
         let places = open.chosen(chosen);
         // SAFETY: the slot has the relation's attributes and is dropped before the relation is closed.
         unsafe {
@@ -39,7 +39,7 @@ impl Table {
         if rows.is_empty() {
             return;
         }
-        let open = self.open(columns, pg_sys::RowExclusiveLock);
+        let open = self.open(columns);
         let places = open.chosen(chosen);
         // SAFETY: both slots have the relation's attributes and are dropped before the relation is closed; the old
         // row's values stay pinned in its slot until the new row has been formed.
@@ -66,7 +66,11 @@ impl Table {
                 pg_sys::slot_getallattrs(old);
                 fill(new, &places, row, Some(old));
                 open.require(new);
-                replace(&open, old, new, &mut indexes);
+                if !replace(&open, old, new, &mut indexes) {
+                    pgrx::error!(
+                        "a locked row of an engine table was changed by another transaction"
+                    );
+                }
                 open.note(key, (*new).tts_tid);
             }
             if let Some(search) = search {
@@ -85,7 +89,7 @@ impl Table {
         if keys.is_empty() {
             return;
         }
-        let open = self.open(columns, pg_sys::RowExclusiveLock);
+        let open = self.open(columns);
         // SAFETY: the search ends before the relation is closed.
         unsafe {
             let mut search = Search::of_latest(&open);
@@ -119,7 +123,7 @@ impl Open {
     ///
     /// # Safety
     /// The slot holds values for all attributes of the relation.
-    unsafe fn require(&self, slot: *mut pg_sys::TupleTableSlot) {
+    pub(super) unsafe fn require(&self, slot: *mut pg_sys::TupleTableSlot) {
         for place in &self.known.required {
             // SAFETY: attribute numbers count from one and are within the slot.
             if unsafe { *(*slot).tts_isnull.add(place - 1) } {
@@ -131,7 +135,7 @@ impl Open {
 
 /// # Safety
 /// The relation is open.
-unsafe fn virtual_slot(relation: pg_sys::Relation) -> *mut pg_sys::TupleTableSlot {
+pub(super) unsafe fn virtual_slot(relation: pg_sys::Relation) -> *mut pg_sys::TupleTableSlot {
     // SAFETY: as the caller promises.
     unsafe {
         pg_sys::MakeSingleTupleTableSlot((*relation).rd_att, &raw const pg_sys::TTSOpsVirtual)
@@ -142,7 +146,7 @@ unsafe fn virtual_slot(relation: pg_sys::Relation) -> *mut pg_sys::TupleTableSlo
 ///
 /// # Safety
 /// Both slots have the attributes of the relation whose attribute numbers are given; all of `rest` is deformed.
-unsafe fn fill(
+pub(super) unsafe fn fill(
     slot: *mut pg_sys::TupleTableSlot,
     places: &[usize],
     row: &[Arg],
@@ -175,16 +179,16 @@ unsafe fn fill(
     }
 }
 
-/// Puts the new version of a row into its place.
+/// Puts the new version of a row into its place; false if another transaction was faster.
 ///
 /// # Safety
 /// `old` holds a row of the open relation, `new` its successor.
-unsafe fn replace(
+pub(super) unsafe fn replace(
     open: &Open,
     old: *mut pg_sys::TupleTableSlot,
     new: *mut pg_sys::TupleTableSlot,
     indexes: &mut Indexes,
-) {
+) -> bool {
     // SAFETY: as the caller promises.
     unsafe {
         let mut failure = pg_sys::TM_FailureData::default();
@@ -203,7 +207,7 @@ unsafe fn replace(
             &mut which,
         );
         if result != pg_sys::TM_Result::TM_Ok {
-            pgrx::error!("a locked row of an engine table was changed by another transaction");
+            return false;
         }
         #[cfg(feature = "pg15")]
         let (any, summarizing) = (which, false);
@@ -215,6 +219,7 @@ unsafe fn replace(
         if any {
             indexes.insert(new, true, summarizing);
         }
+        true
     }
 }
 

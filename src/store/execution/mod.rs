@@ -49,7 +49,7 @@ static PURGE: Stmt<1> = Stmt::new(
            inputs AS (DELETE FROM ff_engine.execution_input AS i WHERE i.execution_id = ANY ($1)),
            gone AS (DELETE FROM ff_engine.execution AS e WHERE e.execution_id = ANY ($1)
                     RETURNING e.lane_id, e.namespace_id, ff_engine.public_place(e.state) AS place),
-           counted AS (INSERT INTO ff_engine.moved (txid, lane_id, namespace_id, moved, executions)
+           counted AS (INSERT INTO ff_engine.moved (begun, lane_id, namespace_id, moved, executions)
                        SELECT pg_current_xact_id(), g.lane_id, g.namespace_id, 16 * g.place, count(*)
                          FROM gone AS g GROUP BY g.lane_id, g.namespace_id, g.place)
       SELECT FROM gone",
@@ -113,10 +113,24 @@ pub fn ends<I: Copy + Into<Uuid>>(
     });
 }
 
+/// Those of the executions that exist, unlocked.
+pub fn present(db: &Db, ids: impl IntoIterator<Item = Uuid>) -> Vec<Uuid> {
+    BY_ID.find(db, ID, |finder| {
+        let there = |id: &Uuid| finder.read(&[(*id).into()], |_| ()).is_some();
+        ids.into_iter().filter(there).collect()
+    })
+}
+
 /// Finds executions that a claim may take, one after the other.
 pub struct Candidates<'a>(&'a Finder<'a>);
 
 impl Candidates<'_> {
+    /// Whether an execution is wanted as the snapshot shows it, unlocked.
+    pub fn is_wanted(&self, id: Uuid, wanted: impl Fn(&Execution) -> bool) -> bool {
+        let wanted = |row: &_| wanted(&decode(row));
+        self.0.read(&[id.into()], wanted).unwrap_or(false)
+    }
+
     /// Locks an execution if it is free and wanted as it stands under the lock; with its kind.
     pub fn lock(
         &self,
