@@ -200,6 +200,15 @@ pub fn find(name: &str) -> Option<&'static Reconciler> {
 }
 
 /// The earliest instant at which a duty may have something to do.
+///
+/// For a process that [`hears`](heard) of everything that falls due: the next search begins there.
 pub fn next_due(db: &Db) -> Option<Instant> {
-    store::timer::next(db)
+    let next = store::timer::next(db);
+    store::timer::raise_floor(next.unwrap_or(Instant(i64::MAX)));
+    next
+}
+
+/// The earliest instant that others have announced since the last time; none if that cannot be known.
+pub fn heard(earliest: Option<i64>) {
+    store::timer::lower_floor(Instant(earliest.unwrap_or(i64::MIN)));
 }

@@ -1,5 +1,7 @@
 //! `ff_engine.timer`: where the engine will look next.
 
+use std::cell::Cell;
+
 use pgrx::pg_sys::BuiltinOid::*;
 use uuid::Uuid;
 
@@ -45,14 +47,31 @@ static DUE_IN_LANE: Stmt<5> = Stmt::new(
     [INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, UUIDOID, INT8OID],
 );
 
-static NEXT: Stmt<0> = Stmt::new(
+static NEXT: Stmt<1> = Stmt::new(
     c"SELECT min(d.due_at)
         FROM ff_engine.lane AS l
        CROSS JOIN LATERAL (
              SELECT t.due_at FROM ff_engine.timer AS t
-              WHERE t.kind = 'l' AND t.lane_id = l.lane_id ORDER BY t.due_at LIMIT 1) AS d",
-    [],
+              WHERE t.kind = 'l' AND t.lane_id = l.lane_id AND t.due_at >= $1 ORDER BY t.due_at LIMIT 1) AS d",
+    [TIMESTAMPTZOID],
 );
+
+thread_local! {
+    /// No live timer stands before this instant, as far as this process has heard.
+    static FLOOR: Cell<Instant> = const { Cell::new(Instant(i64::MIN)) };
+}
+
+/// Searches begin at an instant from now on, if they began later before. Where vacuum cannot remove the entries of
+/// timers that are gone, every search would wade through all of them.
+pub fn lower_floor(to: Instant) {
+    FLOOR.set(FLOOR.get().min(to));
+}
+
+/// Searches begin at an instant from now on: only for a process that hears of every earlier timer once others can see
+/// it, and that has looked since it heard last.
+pub fn raise_floor(to: Instant) {
+    FLOOR.set(to);
+}
 
 /// Which of the two sets a timer is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,7 +168,7 @@ fn decode(rows: &crate::pg::spi::Rows) -> Vec<Timer> {
 
 /// Due live timers of all lanes in due order, after a place.
 pub fn due(db: &Db, now: Instant, after: (Instant, Uuid), limit: i64) -> Vec<Timer> {
-    let (at, id) = after;
+    let (at, id) = after.max((FLOOR.get().minus(1), Uuid::max()));
     decode(&DUE.run(db, [now.0.into(), at.0.into(), id.into(), limit.into()]))
 }
 
@@ -195,7 +214,7 @@ pub fn retire(db: &Db, now: Instant, limit: usize) -> usize {
 /// The first due live timers of a lane.
 fn first(db: &Db, lane: i32, now: Instant, limit: usize) -> Vec<Timer> {
     let mut due = Vec::new();
-    let from = [lane.into(), i64::MIN.into(), Uuid::nil().into()];
+    let from = [lane.into(), FLOOR.get().0.into(), Uuid::nil().into()];
     ORDER.find_in_active(db, &COLUMNS, |order| {
         order.walk(Set::Live.letter().into(), &from, |row| {
             let timer = Timer {
@@ -216,7 +235,7 @@ fn first(db: &Db, lane: i32, now: Instant, limit: usize) -> Vec<Timer> {
 
 /// The earliest instant any live timer stands at.
 pub fn next(db: &Db) -> Option<Instant> {
-    NEXT.run(db, [])
+    NEXT.run(db, [FLOOR.get().0.into()])
         .first()
         .and_then(|r| r.get::<Option<i64>>(1))
         .map(Instant)

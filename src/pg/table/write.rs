@@ -9,6 +9,9 @@ use super::indexes::Indexes;
 use super::{Named, Open, Table};
 use crate::pg::spi::{Arg, Db};
 
+/// Rows that are inserted in one go: those of a page take one lock and one record of WAL.
+const TOGETHER: usize = 100;
+
 impl Table {
     /// Inserts rows; each holds the chosen columns in order, the others become null. Bit `i` chooses column `i`.
     pub fn insert<R: AsRef<[Arg]>>(&self, _db: &Db, columns: &[Named], chosen: u128, rows: &[R]) {
@@ -17,18 +20,27 @@ impl Table {
         }
         let open = self.open(columns);
         let places = open.chosen(chosen);
-        // SAFETY: the slot has the relation's attributes and is dropped before the relation is closed.
+        // SAFETY: the slots have the relation's attributes and are dropped before the relation is closed.
         unsafe {
-            let slot = virtual_slot(open.relation);
+            let slots: Vec<_> = (0..rows.len().min(TOGETHER))
+                .map(|_| virtual_slot(open.relation))
+                .collect();
             let mut indexes = Indexes::new(open.relation);
-            for row in rows {
-                fill(slot, &places, row.as_ref(), None);
-                open.require(slot);
-                pg_sys::simple_table_tuple_insert(open.relation, slot);
-                indexes.insert(slot, false, false);
+            for some in rows.chunks(TOGETHER) {
+                for (slot, row) in slots.iter().zip(some) {
+                    fill(*slot, &places, row.as_ref(), None);
+                    open.require(*slot);
+                }
+                let filled = slots.get(..some.len()).unwrap_or_default();
+                append(&open, filled);
+                for slot in filled {
+                    indexes.insert(*slot, false, false);
+                }
             }
             indexes.close();
-            pg_sys::ExecDropSingleTupleTableSlot(slot);
+            for slot in slots {
+                pg_sys::ExecDropSingleTupleTableSlot(slot);
+            }
             open.close();
             pg_sys::CommandCounterIncrement();
         }
@@ -176,6 +188,27 @@ pub(super) unsafe fn fill(
             }
         }
         pg_sys::ExecStoreVirtualTuple(slot);
+    }
+}
+
+/// Puts the rows in the slots into the table, and their places into the slots.
+///
+/// # Safety
+/// The slots hold rows of the open relation.
+unsafe fn append(open: &Open, slots: &[*mut pg_sys::TupleTableSlot]) {
+    // SAFETY: as the caller promises; the list is only read.
+    unsafe {
+        match slots {
+            [slot] => pg_sys::simple_table_tuple_insert(open.relation, *slot),
+            slots => pg_sys::heap_multi_insert(
+                open.relation,
+                slots.as_ptr().cast_mut(),
+                slots.len() as i32,
+                pg_sys::GetCurrentCommandId(true),
+                0,
+                std::ptr::null_mut(),
+            ),
+        }
     }
 }
 
