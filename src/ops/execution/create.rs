@@ -9,7 +9,7 @@ use crate::error::{Error, Kind, Result};
 use crate::guc;
 use crate::model::due::MAX_PRIORITY;
 use crate::model::execution::{Execution, Lease, Place, Progress};
-use crate::model::policy::Policy;
+use crate::model::policy::{self, Policy};
 use crate::model::time::{Instant, MS};
 use crate::model::transition::{Blob, Change};
 use crate::model::words::*;
@@ -297,52 +297,39 @@ fn insert(db: &Db, checked: &[Checked], answers: &mut [Option<Created>]) {
     let mut queues: BTreeMap<(i32, i32, &[String]), i32> = BTreeMap::new();
     let now = clock::now();
     let user = session::user();
-    let mut new = Vec::new();
-    for (i, c) in checked
+    let mut order: Vec<(usize, &Checked)> = checked
         .iter()
         .enumerate()
         .filter(|(i, _)| answers.get(*i).is_some_and(Option::is_none))
-    {
+        .collect();
+    // In the order of their ids, so that the pages of the key fill up one after the other.
+    order.sort_unstable_by_key(|(_, c)| c.id);
+    let mut new = Vec::with_capacity(order.len());
+    for (i, c) in order {
         let required = c.policy.routing.required_capabilities.as_slice();
         let queue = *queues
             .entry((c.lane.id, c.namespace, required))
             .or_insert_with(|| store::queue::intern(db, c.lane.id, c.namespace, required));
         new.push((i, c, execution(c, queue, now)));
     }
-    // In the order of their ids, so that the pages of the key fill up one after the other.
-    new.sort_by_key(|(_, c, _)| c.id);
-    let row = |(_, c, e): &(usize, &Checked, Execution)| {
-        (
-            e.clone(),
-            c.request.kind.to_owned(),
-            c.request.creator.unwrap_or(&user).to_owned(),
-        )
+    let chosen = |c: &Checked| c.request.id.is_some();
+    let rows = |of_callers: bool| -> Vec<_> {
+        new.iter()
+            .filter(|(_, c, _)| chosen(c) == of_callers)
+            .map(|(_, c, e)| (e, c.request.kind, c.request.creator.unwrap_or(&user)))
+            .collect()
     };
-    let (chosen, minted): (Vec<_>, Vec<_>) = new
-        .into_iter()
-        .partition(|(_, c, _)| c.request.id.is_some());
-    let rows: Vec<_> = minted.iter().map(row).collect();
-    store::execution::insert(
-        db,
-        &rows
-            .iter()
-            .map(|(e, k, c)| (e, k.as_str(), c.as_str()))
-            .collect::<Vec<_>>(),
-    );
-    let rows: Vec<_> = chosen.iter().map(row).collect();
-    let rows: Vec<_> = rows
-        .iter()
-        .map(|(e, k, c)| (e, k.as_str(), c.as_str()))
-        .collect();
-    let won = store::execution::insert_chosen(db, &rows);
-    let fresh: Vec<_> = minted
-        .into_iter()
-        .chain(chosen.into_iter().filter(|(_, c, _)| won.contains(&c.id)))
-        .collect();
+    store::execution::insert(db, &rows(false));
+    let won = store::execution::insert_chosen(db, &rows(true));
+    new.retain(|(_, c, _)| !chosen(c) || won.contains(&c.id));
+    let fresh = new;
 
     let policies: Vec<_> = fresh
         .iter()
-        .map(|(_, c, _)| c.policy.normalised())
+        .map(|(_, c, _)| {
+            let said = !policy::is_blank(c.request.policy);
+            said.then(|| c.policy.normalised()).flatten()
+        })
         .collect();
     let inputs: Vec<Input> = fresh
         .iter()
