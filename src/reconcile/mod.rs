@@ -85,6 +85,7 @@ impl Reconciler {
     /// Only those that concern no single row.
     pub fn run(&self, db: &Db, scope: &Scope) -> Result<Tally> {
         let start = clock::wall_micros();
+        store::intent::background(db);
         let tally = (self.run)(db, scope)?;
         let took = clock::wall_micros() - start;
         runs::went(self.number(), tally.processed, tally.errors, took);
