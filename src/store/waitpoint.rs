@@ -134,10 +134,11 @@ static ARM: Stmt<3> = Stmt::new(
     [TIMESTAMPTZOID, UUIDOID, UUIDOID],
 );
 
-static DUE: Stmt<2> = Stmt::new(
-    c"SELECT d.execution_id, d.waitpoint_id FROM ff_engine.waitpoint_expiry AS d
-       WHERE d.expires_at <= $1 ORDER BY d.expires_at, d.waitpoint_id LIMIT $2",
-    [TIMESTAMPTZOID, INT8OID],
+static DUE: Stmt<4> = Stmt::new(
+    c"SELECT d.expires_at, d.waitpoint_id, d.execution_id FROM ff_engine.waitpoint_expiry AS d
+       WHERE d.expires_at <= $1 AND (d.expires_at, d.waitpoint_id) > ($2, $3)
+       ORDER BY d.expires_at, d.waitpoint_id LIMIT $4",
+    [TIMESTAMPTZOID, TIMESTAMPTZOID, UUIDOID, INT8OID],
 );
 
 static DISARM: Stmt<2> = Stmt::new(
@@ -392,10 +393,25 @@ pub fn disarm(db: &Db, ids: &[Uuid], now: Instant) {
     DISARM.run(db, [now.0.into(), array::uuids(ids.iter().copied())]);
 }
 
-/// Waitpoints to be looked at, with their executions, oldest first.
-pub fn due(db: &Db, now: Instant, limit: i64) -> Vec<(Uuid, Uuid)> {
-    let rows = DUE.run(db, [now.0.into(), limit.into()]);
-    rows.iter().map(|r| (r.get(1), r.get(2))).collect()
+/// A waitpoint to be looked at.
+pub struct Due {
+    /// When it expires.
+    pub at: Instant,
+    /// Its id.
+    pub id: Uuid,
+    /// Its execution.
+    pub execution: Uuid,
+}
+
+/// Waitpoints to be looked at, oldest first, after a place.
+pub fn due(db: &Db, now: Instant, (at, id): (Instant, Uuid), limit: i64) -> Vec<Due> {
+    let rows = DUE.run(db, [now.0.into(), at.0.into(), id.into(), limit.into()]);
+    let due = |r: Row| Due {
+        at: Instant(r.get(1)),
+        id: r.get(2),
+        execution: r.get(3),
+    };
+    rows.iter().map(due).collect()
 }
 
 /// Expires those of the waitpoints that are still due: id, execution and key of each.

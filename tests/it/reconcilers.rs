@@ -344,6 +344,43 @@ fn e_112_part_an_execution_due_for_several_ends_by_its_deadline() {
 }
 
 #[test]
+fn a_filter_looks_past_what_it_leaves_out() {
+    let mut w = World::new();
+    for namespace in ["b", "b", "b", "a"] {
+        let named = format!("namespace => '{namespace}'");
+        w.create(&format!(
+            "{named}, delay_until => ff_server_time() + interval '1 s'"
+        ));
+        w.create(&format!(
+            "{named}, priority => 1, idempotency_key => gen_random_uuid()::text, dedup_window => '1 s', retention => '1 s'"
+        ));
+        let ended = w.claim("");
+        w.complete(&ended.handle, None);
+        w.waiting_with(&named, "ff_cond_signal(), timeout => '1 s'");
+        w.create(&named);
+        let held = w.claim("lease_ttl => '1 s'");
+        w.create_waitpoint(&held.handle, "early", "'1 s'");
+        w.advance_ms(10);
+    }
+    w.advance_ms(2_000);
+    for name in [
+        "pending_waitpoint",
+        "suspension_timeout",
+        "lease_expiry",
+        "delayed",
+        "idempotency",
+        "retention",
+    ] {
+        let (processed, _, errors, remaining) =
+            w.reconcile(name, "max_items => 1, namespace => 'a'");
+        assert_eq!((processed, errors, remaining), (1, 0, false), "{name}");
+        let (processed, _, errors, remaining) =
+            w.reconcile(name, "max_items => 2, namespace => 'b'");
+        assert_eq!((processed, errors, remaining), (2, 0, true), "{name}");
+    }
+}
+
+#[test]
 fn zero_items_do_nothing_and_negative_ones_are_refused() {
     let mut w = World::new();
     w.claimed("", "lease_ttl => '1 s'");
