@@ -380,20 +380,20 @@ fn a_filter_looks_past_what_it_leaves_out() {
     for namespace in ["b", "b", "b", "a"] {
         let named = format!("namespace => '{namespace}'");
         w.create(&format!(
-            "{named}, delay_until => ff_server_time() + interval '1 s'"
+            "{named}, delay_until => ff_server_time() + interval '10 min'"
         ));
         w.create(&format!(
-            "{named}, priority => 1, idempotency_key => gen_random_uuid()::text, dedup_window => '1 s', retention => '1 s'"
+            "{named}, priority => 1, idempotency_key => gen_random_uuid()::text, dedup_window => '10 min', retention => '10 min'"
         ));
         let ended = w.claim("");
         w.complete(&ended.handle, None);
-        w.waiting_with(&named, "ff_cond_signal(), timeout => '1 s'");
+        w.waiting_with(&named, "ff_cond_signal(), timeout => '10 min'");
         w.create(&named);
-        let held = w.claim("lease_ttl => '1 s'");
-        w.create_waitpoint(&held.handle, "early", "'1 s'");
+        let held = w.claim("lease_ttl => '10 min'");
+        w.create_waitpoint(&held.handle, "early", "'10 min'");
         w.advance_ms(10);
     }
-    w.advance_ms(2_000);
+    w.advance_ms(600_000);
     for name in [
         "pending_waitpoint",
         "suspension_timeout",
