@@ -9,6 +9,7 @@ use super::statement::{Named, Write};
 use super::{execution, purge};
 use crate::model::execution::Execution;
 use crate::model::time::Instant;
+use crate::pg::array;
 use crate::pg::snapshot;
 use crate::pg::spi::{Arg, Db, Row, Stmt};
 use crate::pg::table::Table;
@@ -47,13 +48,14 @@ static DUE_IN_LANE: Stmt<5> = Stmt::new(
     [INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, UUIDOID, INT8OID],
 );
 
-static NEXT: Stmt<1> = Stmt::new(
+static NEXT: Stmt<2> = Stmt::new(
     c"SELECT min(d.due_at)
         FROM ff_engine.lane AS l
        CROSS JOIN LATERAL (
              SELECT t.due_at FROM ff_engine.timer AS t
-              WHERE t.kind = 'l' AND t.lane_id = l.lane_id AND t.due_at >= $1 ORDER BY t.due_at LIMIT 1) AS d",
-    [TIMESTAMPTZOID],
+              WHERE t.kind = 'l' AND t.lane_id = l.lane_id AND t.due_at >= $1 AND t.execution_id <> ALL ($2)
+              ORDER BY t.due_at LIMIT 1) AS d",
+    [TIMESTAMPTZOID, UUIDARRAYOID],
 );
 
 thread_local! {
@@ -233,9 +235,10 @@ fn first(db: &Db, lane: i32, now: Instant, limit: usize) -> Vec<Timer> {
     due
 }
 
-/// The earliest instant any live timer stands at.
-pub fn next(db: &Db) -> Option<Instant> {
-    NEXT.run(db, [FLOOR.get().0.into()])
+/// The earliest instant any live timer stands at, but for those of some executions.
+pub fn next(db: &Db, but: &[Uuid]) -> Option<Instant> {
+    let but = array::uuids(but.iter().copied());
+    NEXT.run(db, [FLOOR.get().0.into(), but])
         .first()
         .and_then(|r| r.get::<Option<i64>>(1))
         .map(Instant)
