@@ -26,15 +26,11 @@ pub fn run(db: &Db, scope: &Scope) -> Result<Tally> {
     };
     let mut after = purge::FIRST;
     while let Some(lot) = purge::due(db, clock::now(), after) {
-        let left = scope.limit - i64::from(tally.processed);
-        if left <= 0 {
-            tally.remaining = true;
-            break;
-        }
         after = lot.place;
-        let taken = empty(db, &lot, scope, namespace, left as usize);
+        let left = scope.limit - i64::from(tally.processed);
+        let (taken, more) = empty(db, &lot, scope, namespace, left as usize);
         tally.processed += taken as i32;
-        if taken as i64 == left && taken < lot.ids.len() {
+        if more {
             tally.remaining = true;
             break;
         }
@@ -42,8 +38,8 @@ pub fn run(db: &Db, scope: &Scope) -> Result<Tally> {
     Ok(tally)
 }
 
-/// Purges executions of a lot; how many.
-fn empty(db: &Db, lot: &Lot, scope: &Scope, namespace: Option<i32>, limit: usize) -> usize {
+/// Purges executions of a lot up to a limit; how many, and whether others could follow.
+fn empty(db: &Db, lot: &Lot, scope: &Scope, namespace: Option<i32>, limit: usize) -> (usize, bool) {
     let now = clock::now();
     let locked = store::execution::lock_free(db, &lot.ids);
     let mut done: BTreeSet<Uuid> = lot.ids.iter().copied().collect();
@@ -59,12 +55,13 @@ fn empty(db: &Db, lot: &Lot, scope: &Scope, namespace: Option<i32>, limit: usize
         done.remove(&id);
     }
     done.extend(early.iter().map(|e| e.place.id));
-    let spent: Vec<Uuid> = over
+    let mut spent: Vec<Uuid> = over
         .iter()
         .filter(|e| concerns(e, scope, namespace))
         .map(|e| e.place.id)
-        .take(limit)
         .collect();
+    let more = spent.len() > limit;
+    spent.truncate(limit);
     done.extend(&spent);
     let rest: Vec<Uuid> = lot
         .ids
@@ -73,5 +70,5 @@ fn empty(db: &Db, lot: &Lot, scope: &Scope, namespace: Option<i32>, limit: usize
         .copied()
         .collect();
     purge::keep(db, lot, &rest);
-    store::execution::purge(db, &spent)
+    (store::execution::purge(db, &spent), more)
 }

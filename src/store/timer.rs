@@ -10,7 +10,6 @@ use super::{execution, purge};
 use crate::model::execution::Execution;
 use crate::model::time::Instant;
 use crate::pg::array;
-use crate::pg::snapshot;
 use crate::pg::spi::{Arg, Db, Row, Stmt};
 use crate::pg::table::Table;
 
@@ -202,7 +201,7 @@ pub fn retire(db: &Db, now: Instant, limit: usize) -> usize {
     let mut purges = Vec::new();
     let lanes: Vec<i32> = LANES.run(db, []).iter().map(|r| r.get(1)).collect();
     for lane in lanes {
-        let due = snapshot::latest(|| first(db, lane, now, limit));
+        let due = || first(db, lane, now, limit);
         execution::ends(db, due, |timer, purge_at| {
             spent.push(timer);
             purges.extend(purge_at.map(|at| (at, timer.id)));

@@ -69,7 +69,7 @@ fn e_111_part_what_is_held_or_lives_again_stays() {
 }
 
 #[test]
-fn e_110_part_a_lot_is_shared_by_namespaces_that_are_purged_apart() {
+fn e_110_a_lot_is_shared_by_namespaces_that_are_purged_apart() {
     let mut w = World::new();
     for namespace in ["a", "b", "a"] {
         let claim = w.claimed(&format!("namespace => '{namespace}', retention => '0'"), "");

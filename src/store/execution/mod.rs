@@ -96,14 +96,15 @@ pub fn lock_wanted(db: &Db, ids: &[Uuid], wanted: impl Fn(&Execution) -> bool) -
     candidates(db, lock)
 }
 
-/// Calls `work` for those of the items whose execution has ended, with when it may be purged, or is gone; unlocked.
+/// Calls `work` for those of the items whose execution has ended, with when it may be purged, or is gone; unlocked. The
+/// items are read on the snapshot of the executions: with another, what is not shown yet would be taken for gone.
 pub fn ends<I: Copy + Into<Uuid>>(
     db: &Db,
-    items: impl IntoIterator<Item = I>,
+    items: impl FnOnce() -> Vec<I>,
     mut work: impl FnMut(I, Option<Instant>),
 ) {
     BY_ID.find(db, ID, |finder| {
-        for item in items {
+        for item in items() {
             match finder.read(&[item.into().into()], decode::ended) {
                 Some(None) => {}
                 Some(Some(purge_at)) => work(item, purge_at),
