@@ -300,7 +300,7 @@ fn f_22_work_that_has_started_is_not_killed_by_an_edge() {
 }
 
 #[test]
-fn f_75_part_a_hold_ends_where_the_group_says() {
+fn f_75_a_hold_ends_where_the_group_says() {
     let mut w = World::new();
     let flow = w.flow();
     for (end, expected) in [

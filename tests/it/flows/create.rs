@@ -161,7 +161,7 @@ fn f_5_part_a_sealed_flow_takes_no_members() {
 }
 
 #[test]
-fn e_120_part_members_are_minted_with_the_partition_of_their_flow() {
+fn e_120_members_are_minted_with_the_partition_of_their_flow() {
     let mut w = World::new();
     let flow = w.flow();
     let partition: i16 = w.value("SELECT ff_partition_of($1)", &[&flow]);

