@@ -135,9 +135,14 @@ extension_sql_file!(
     ]
 );
 extension_sql_file!(
+    "../sql/52_flow_lists.sql",
+    name = "flow_lists",
+    requires = ["flow_reads", check::ff_engine::flow_state]
+);
+extension_sql_file!(
     "../sql/53_explain.sql",
     name = "explain",
-    requires = ["flow_reads"]
+    requires = ["flow_lists"]
 );
 extension_sql_file!(
     "../sql/54_health.sql",

@@ -14,6 +14,7 @@ use crate::pg::spi::Db;
 use crate::store;
 
 mod batch;
+mod cancel_backlog;
 mod cascade;
 mod dependency;
 mod due;
@@ -21,6 +22,7 @@ mod flow_retention;
 mod flow_summary;
 mod idempotency;
 mod retention;
+mod sibling_cancel;
 mod signal_gc;
 mod unblock;
 mod waitpoint;
@@ -163,6 +165,24 @@ pub static ALL: &[Reconciler] = &[
         run: waitpoint::run,
     },
     Reconciler {
+        name: "sibling_cancel",
+        every_ms: 1_000,
+        timed: true,
+        run: sibling_cancel::run,
+    },
+    Reconciler {
+        name: "sibling_cancel_repair",
+        every_ms: 10_000,
+        timed: false,
+        run: sibling_cancel::repair,
+    },
+    Reconciler {
+        name: "cancel_backlog",
+        every_ms: 15_000,
+        timed: true,
+        run: cancel_backlog::run,
+    },
+    Reconciler {
         name: "worker_ttl",
         every_ms: 30_000,
         timed: false,
@@ -229,7 +249,13 @@ pub fn find(name: &str) -> Option<&'static Reconciler> {
 
 /// The earliest instant at which a duty may have something to do.
 pub fn next_due(db: &Db) -> Option<Instant> {
-    let queues = [store::cascade::next(db), store::flow_summary::next(db)];
+    let now = ops::clock::now();
+    let queues = [
+        store::cascade::next(db),
+        store::flow_summary::next(db),
+        store::sibling_cancel::next(db, now),
+        store::cancel_backlog::next(db, now),
+    ];
     store::timer::next(db)
         .into_iter()
         .chain(queues.into_iter().flatten())
