@@ -5,4 +5,5 @@ mod create;
 mod edges;
 mod groups;
 mod propagation;
+mod random;
 mod state;
