@@ -7,9 +7,9 @@ DECLARE
 BEGIN
     EXECUTE statement INTO answer;
     RETURN answer;
-EXCEPTION WHEN SQLSTATE 'FF001' OR SQLSTATE 'FF203' OR SQLSTATE 'FF204' OR SQLSTATE 'FF205' OR SQLSTATE 'FF210'
+EXCEPTION WHEN SQLSTATE 'FF001' OR SQLSTATE 'FF101' OR SQLSTATE 'FF203' OR SQLSTATE 'FF204' OR SQLSTATE 'FF205' OR SQLSTATE 'FF210'
     OR SQLSTATE 'FF401' OR SQLSTATE 'FF402' OR SQLSTATE 'FF403' OR SQLSTATE 'FF404' OR SQLSTATE 'FF405' OR SQLSTATE 'FF406' OR SQLSTATE 'FF407'
-    OR SQLSTATE 'FF410' OR SQLSTATE 'FF130' THEN
+    OR SQLSTATE 'FF305' OR SQLSTATE 'FF410' OR SQLSTATE 'FF130' THEN
     RETURN format('%s %s', SQLSTATE, split_part(SQLERRM, ':', 1));
 END;
 $$;
@@ -55,3 +55,11 @@ $$;
 -- The state of each member.
 CREATE VIEW woven AS
 SELECT right(execution_id::text, 1) AS member, public_state FROM ff_executions WHERE flow_id = member(0) ORDER BY execution_id;
+
+-- What becomes of a suspend whose suspension and only waitpoint get these ids.
+CREATE FUNCTION suspended(handle text, suspension uuid, waitpoint uuid) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN attempted(format('SELECT outcome FROM ff_suspend(%L, ff_cond_signal(''a''), %L, suspension_id => %L)', handle,
+                            jsonb_build_array(jsonb_build_object('key', 'a', 'id', waitpoint)), suspension));
+END;
+$$;

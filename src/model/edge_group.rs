@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn f_30_part_documents_have_exact_keys() {
+    fn f_30_documents_have_exact_keys() {
         for (document, expected) in [
             (json!({"kind": "all_of"}), Policy::AllOf),
             (

@@ -238,7 +238,7 @@ mod tests {
     use crate::model::transition::properties::newborn;
 
     #[test]
-    fn f_20_part_every_kind_judges_every_outcome() {
+    fn f_20_every_kind_judges_every_outcome() {
         use Disposition::*;
         let judged = |kind: EdgeKind| {
             [

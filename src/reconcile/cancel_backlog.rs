@@ -8,6 +8,7 @@ use crate::pg::spi::Db;
 use crate::store;
 use crate::store::cancel_backlog;
 
+use super::rest::Row;
 use super::{Scope, Tally, batch};
 
 /// One pass over each flow past its grace, oldest first.
@@ -42,8 +43,9 @@ pub fn run(db: &Db, scope: &Scope) -> Result<Tally> {
             continue;
         };
         let done = batch::handle(
+            scope,
             &[flow],
-            |flow| format!("the cancellation of flow {}", flow.id),
+            |flow| Row::Flow(flow.id),
             |flows| {
                 let mut done = Tally::default();
                 for flow in flows {

@@ -10,6 +10,7 @@ use crate::pg::spi::Db;
 use crate::store;
 use crate::store::flow_repair::Only;
 
+use super::rest::Row;
 use super::{Scope, Tally, batch, due};
 
 /// Queues, recounts, promotes and skips.
@@ -32,8 +33,8 @@ pub fn run(db: &Db, scope: &Scope) -> Result<Tally> {
     tally.processed = repair::queue(db, &members, now) as i32;
 
     let wrong = store::flow_repair::wrong(db, only, scope.limit);
-    let name = |id: &Uuid| format!("execution {id}");
-    let done = batch::handle(&wrong, name, |children| {
+    let row = |id: &Uuid| Row::Execution(*id);
+    let done = batch::handle(scope, &wrong, row, |children| {
         let mut locked = store::execution::lock_free(db, children);
         locked.retain(|e| due::concerns(e, scope, namespace));
         let found = locked.len();

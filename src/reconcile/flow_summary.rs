@@ -9,6 +9,7 @@ use crate::pg::spi::Db;
 use crate::store;
 use crate::store::flow_summary::Only;
 
+use super::rest::Row;
 use super::{Scope, Tally, batch, due};
 
 /// Projects, seals and closes.
@@ -38,8 +39,8 @@ pub fn run(db: &Db, scope: &Scope) -> Result<Tally> {
             .collect::<Vec<_>>(),
     );
     let fresh: Vec<Uuid> = flows.get(..touched).unwrap_or_default().to_vec();
-    let name = |id: &Uuid| format!("flow {id}");
-    let done = batch::handle(&flows, name, |flows| {
+    let row = |id: &Uuid| Row::Flow(*id);
+    let done = batch::handle(scope, &flows, row, |flows| {
         let mut tally = Tally::default();
         for id in flows {
             let projected = close::project(db, *id, now, false)?;

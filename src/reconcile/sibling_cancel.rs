@@ -9,6 +9,7 @@ use crate::pg::jsonb::Jsonb;
 use crate::pg::spi::Db;
 use crate::store::sibling_cancel;
 
+use super::rest::Row;
 use super::{Scope, Tally, batch};
 
 /// A request older than this may be one that nobody will serve.
@@ -61,8 +62,9 @@ fn each(
         return Ok(tally);
     }
     tally = batch::handle(
+        scope,
         &taken,
-        |(flow, child)| format!("the siblings of {child} in flow {flow}"),
+        |(_, child)| Row::Execution(*child),
         |requests| {
             let mut done = Tally::default();
             for (flow, child) in requests {

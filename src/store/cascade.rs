@@ -17,6 +17,7 @@ static QUEUE: Stmt<4> = Stmt::new(
 static TAKE: Stmt<5> = Stmt::new(
     c"SELECT q.cascade_id, q.execution_id FROM ff_engine.cascade AS q
        WHERE q.due_at <= $1 AND q.partition_key BETWEEN $2 AND $3 AND ($4 IS NULL OR q.namespace_id = $4)
+         AND ff_engine.admits(q.namespace_id)
        ORDER BY q.deferred, q.due_at, q.cascade_id LIMIT $5 FOR UPDATE SKIP LOCKED",
     [TIMESTAMPTZOID, INT2OID, INT2OID, INT4OID, INT8OID],
 );
@@ -41,7 +42,8 @@ static RETRY: Stmt<2> = Stmt::new(
 
 static ANY_DUE: Stmt<4> = Stmt::new(
     c"SELECT EXISTS (SELECT FROM ff_engine.cascade AS q
-                      WHERE q.due_at <= $1 AND q.partition_key BETWEEN $2 AND $3 AND ($4 IS NULL OR q.namespace_id = $4))",
+                      WHERE q.due_at <= $1 AND q.partition_key BETWEEN $2 AND $3 AND ($4 IS NULL OR q.namespace_id = $4)
+                        AND ff_engine.admits(q.namespace_id))",
     [TIMESTAMPTZOID, INT2OID, INT2OID, INT4OID],
 );
 

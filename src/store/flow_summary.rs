@@ -25,7 +25,7 @@ static TAKE: Stmt<6> = Stmt::new(
             LEFT JOIN ff_engine.flow AS f ON f.flow_id = t.flow_id
            WHERE f.flow_id IS NULL
               OR f.partition_key BETWEEN $2 AND $3 AND ($4 IS NULL OR f.namespace_id = $4)
-                 AND coalesce(f.tags, '{}') @> $5
+                 AND coalesce(f.tags, '{}') @> $5 AND ff_engine.admits(f.namespace_id)
            GROUP BY t.flow_id ORDER BY 2 LIMIT $6),
       mine AS (
           SELECT t.ctid AS place, t.flow_id FROM ff_engine.flow_touch AS t
@@ -49,6 +49,7 @@ static STALE: Stmt<6> = Stmt::new(
         FROM ff_engine.flow AS f LEFT JOIN ff_engine.flow_summary AS s ON s.flow_id = f.flow_id
        WHERE f.public_flow_state = 'open' AND (s.projected_at IS NULL OR s.projected_at <= $1 - interval '15 s')
          AND f.partition_key BETWEEN $2 AND $3 AND ($4 IS NULL OR f.namespace_id = $4) AND coalesce(f.tags, '{}') @> $5
+         AND ff_engine.admits(f.namespace_id)
        ORDER BY s.projected_at NULLS FIRST, f.flow_id LIMIT $6",
     [
         TIMESTAMPTZOID,
@@ -93,6 +94,7 @@ static EMPTY: Stmt<6> = Stmt::new(
     c"SELECT f.flow_id FROM ff_engine.flow AS f
        WHERE f.terminal_at IS NOT NULL AND f.terminal_at <= CASE f.node_count WHEN 0 THEN $1 ELSE 'infinity' END
          AND f.partition_key BETWEEN $2 AND $3 AND ($4 IS NULL OR f.namespace_id = $4) AND coalesce(f.tags, '{}') @> $5
+         AND ff_engine.admits(f.namespace_id)
          AND NOT EXISTS (SELECT FROM ff_engine.flow_member AS m WHERE m.flow_id = f.flow_id)
        ORDER BY f.terminal_at LIMIT $6 FOR UPDATE SKIP LOCKED",
     [

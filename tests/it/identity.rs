@@ -93,7 +93,7 @@ fn e_119_other_versions_are_partitioned_by_their_checksum() {
 }
 
 #[test]
-fn e_120_part_the_stored_partition_follows_the_id() {
+fn e_120_the_stored_partition_follows_the_id() {
     let mut w = World::new();
     let minted = w.create_row("");
     let id = minted.uuid("execution_id");
@@ -118,7 +118,7 @@ fn e_120_part_the_stored_partition_follows_the_id() {
 }
 
 #[test]
-fn e_120_part_a_hundred_thousand_ids_fill_their_index_well() {
+fn e_120_a_hundred_thousand_ids_fill_their_index_well() {
     let _machine = crate::support::pace::busy();
     let mut w = World::new();
     for _ in 0..100 {
@@ -138,7 +138,7 @@ fn e_120_part_a_hundred_thousand_ids_fill_their_index_well() {
 }
 
 #[test]
-fn e_104_part_the_text_form_of_an_id() {
+fn e_104_the_text_form_of_an_id() {
     let mut w = World::new();
     let row = w.create_row("");
     let id = row.uuid("execution_id");
@@ -169,4 +169,30 @@ fn e_104_part_the_text_form_of_an_id() {
     ] {
         w.refused("FF101", parse, &[&bad]).mentions(rule);
     }
+}
+
+#[test]
+fn nobody_waits_for_whoever_uses_an_installation_first() {
+    let mut w = World::new();
+    w.create_several(3, "");
+    let mut first = w.session();
+    first.run("BEGIN");
+    let undone = first.claim("");
+    w.run("SET lock_timeout = '1 s'");
+    let second = w.claim("");
+    let drawn = "SELECT count(*) FROM ff_engine.installation";
+    assert_eq!(
+        w.value::<i64>(drawn, &[]),
+        0,
+        "nobody has drawn it for good"
+    );
+    first.run("ROLLBACK");
+    w.refused("FF210", "SELECT * FROM ff_complete($1)", &[&undone.handle]);
+    let third = w.session().claim("");
+    assert_eq!(w.value::<i64>(drawn, &[]), 1);
+    for claim in [second, third] {
+        w.complete(&claim.handle, None);
+    }
+    let other = World::new().claimed("", "");
+    w.refused("FF126", "SELECT * FROM ff_complete($1)", &[&other.handle]);
 }

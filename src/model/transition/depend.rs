@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn f_75_part_a_hold_ends_where_the_group_says() {
+    fn f_75_a_hold_ends_where_the_group_says() {
         let operator = (Eligibility::Operator, Blocking::PausedByOperator);
         let held = || block(newborn(), operator, None, None, NOW).after;
         let ends = |group: Option<&Group>| {

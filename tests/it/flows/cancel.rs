@@ -83,7 +83,7 @@ fn f_57_everything_ends_at_once() {
     ] {
         assert_eq!(w.flow_fact(flow, column), value);
     }
-    assert_eq!(w.flow_fact(flow, "cancelled_at = terminal_at"), "true");
+    assert_eq!(w.flow_fact(flow, "(cancelled_at = terminal_at)"), "true");
 }
 
 /// What retries twice, at once.

@@ -12,6 +12,7 @@ mod holds;
 mod lists;
 mod owed;
 mod propagation;
+mod random;
 mod replay;
 mod siblings;
 mod state;

@@ -157,7 +157,9 @@ fn f_39_part_a_wide_fan_in_is_released_once_and_nobody_waits() {
         ("satisfied", [400, 400, 0, 0])
     );
     let words = w.event_words(child);
-    let handed_out = words.iter().filter(|word| word.starts_with("lease.acquired"));
+    let handed_out = words
+        .iter()
+        .filter(|word| word.starts_with("lease.acquired"));
     assert!(handed_out.count() <= 1, "{words:?}");
     assert_eq!(states(&mut w, flow).values().sum::<i64>(), 401);
 }

@@ -437,7 +437,7 @@ fn o_12_part_a_waiting_child_names_what_it_waits_for() {
 }
 
 #[test]
-fn members_outlive_their_retention_until_the_flow_is_over() {
+fn e_111_part_members_outlive_their_retention_until_the_flow_is_over() {
     let mut w = World::new();
     let flow = w.flow();
     let a = w.member_with(flow, "retention => '1 s'");

@@ -11,9 +11,9 @@ impl Session {
     #[track_caller]
     pub fn settles(&mut self) {
         loop {
+            let (cancelled, _, _, remaining) = self.reconcile("sibling_cancel", "");
             let cascade = self.reconcile("cascade", "").3;
-            let siblings = self.reconcile("sibling_cancel", "").3;
-            if !cascade && !siblings {
+            if cancelled == 0 && !remaining && !cascade {
                 break;
             }
         }
