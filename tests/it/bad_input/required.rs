@@ -58,7 +58,11 @@ const REQUIRED: [(&str, &[&str]); 52] = [
     ),
     (
         "ff_stage_dependency_edge",
-        &["gen_random_uuid()", "gen_random_uuid()", "gen_random_uuid()"],
+        &[
+            "gen_random_uuid()",
+            "gen_random_uuid()",
+            "gen_random_uuid()",
+        ],
     ),
     (
         "ff_apply_dependency_to_child",
@@ -66,7 +70,11 @@ const REQUIRED: [(&str, &[&str]); 52] = [
     ),
     (
         "ff_add_dependency",
-        &["gen_random_uuid()", "gen_random_uuid()", "gen_random_uuid()"],
+        &[
+            "gen_random_uuid()",
+            "gen_random_uuid()",
+            "gen_random_uuid()",
+        ],
     ),
     ("ff_seal_flow", &["gen_random_uuid()"]),
     ("ff_project_flow_summary", &["gen_random_uuid()"]),

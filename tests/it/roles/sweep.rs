@@ -76,7 +76,10 @@ fn inhabit(w: &mut World) -> Theirs {
         .uuid("flow_id");
     let (up, down) = (w.create(&marked), w.create(&marked));
     for id in [up, down] {
-        w.one("SELECT * FROM ff_add_execution_to_flow($1, $2)", &[&flow, &id]);
+        w.one(
+            "SELECT * FROM ff_add_execution_to_flow($1, $2)",
+            &[&flow, &id],
+        );
     }
     let edge = w.edge_with(flow, up, down, "data_passing_ref => 'theirs'");
     ids.extend([up, down]);
