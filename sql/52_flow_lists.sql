@@ -74,10 +74,11 @@ END;
 CREATE FUNCTION @extschema@.ff_flow_node(flow_id uuid, node_name text) RETURNS uuid
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-    WITH asked AS MATERIALIZED (SELECT ff_engine.given_id(ff_flow_node.flow_id, 'flow_id') AS id)
+    WITH asked AS MATERIALIZED (SELECT ff_engine.given_id(ff_flow_node.flow_id, 'flow_id') AS id,
+                                    ff_engine.given_text(ff_flow_node.node_name, 'node_name') AS name)
     SELECT m.execution_id
       FROM asked AS a
-      JOIN ff_engine.flow_member AS m ON m.flow_id = a.id AND m.node_name = ff_flow_node.node_name
+      JOIN ff_engine.flow_member AS m ON m.flow_id = a.id AND m.node_name = a.name
      WHERE ff_engine.admits_execution(m.execution_id);
 END;
 

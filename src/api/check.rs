@@ -43,6 +43,12 @@ mod ff_engine {
         word
     }
 
+    /// A text, which must not be NULL.
+    #[pg_extern(stable, parallel_safe)]
+    pub fn given_text(value: Option<String>, argument: &str) -> String {
+        checked(required(value, argument))
+    }
+
     /// The state of flows that a status word stands for, NULL for all.
     #[pg_extern(stable, parallel_safe)]
     pub fn flow_state(status: Option<String>) -> Option<&'static str> {

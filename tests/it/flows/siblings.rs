@@ -61,13 +61,13 @@ fn f_25_stragglers_of_a_quorum_are_cancelled_or_live() {
     let child = child_of(&mut w, flow, &ups, &quorum(3, "cancel_remaining"));
     let others: [Uuid; 5] = w.members(flow);
     let easy = child_of(&mut w, flow, &others, &quorum(3, "let_run"));
-    for i in 0..3 {
+    for (up, other) in ups.iter().zip(&others).take(3) {
         assert_eq!(
             (w.group(child).state, w.group(easy).state),
             ("pending".into(), "pending".into())
         );
-        w.ok(ups[i]);
-        w.ok(others[i]);
+        w.ok(*up);
+        w.ok(*other);
     }
     assert_eq!(
         (w.state(child), w.state(easy)),
@@ -75,9 +75,9 @@ fn f_25_stragglers_of_a_quorum_are_cancelled_or_live() {
     );
     let fired = w.group(easy);
     w.settles();
-    for i in 3..5 {
-        cancelled_by_siblings(&mut w, ups[i], "sibling_quorum_satisfied");
-        assert_eq!(w.state(others[i]), "waiting");
+    for (up, other) in ups.iter().zip(&others).skip(3) {
+        cancelled_by_siblings(&mut w, *up, "sibling_quorum_satisfied");
+        assert_eq!(w.state(*other), "waiting");
     }
     w.ok(others[3]);
     let after = w.group(easy);

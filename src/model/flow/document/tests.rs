@@ -1,5 +1,5 @@
 //! Documents that hold, documents that do not and where, and what makes two of them equal.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::needless_range_loop)]
 
 use proptest::prelude::*;
 use serde_json::{Value, json};

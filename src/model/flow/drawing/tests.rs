@@ -1,6 +1,4 @@
 //! Pictures of small flows, line by line, and of random ones by their properties.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
