@@ -96,7 +96,7 @@ fn inhabit(w: &mut World) -> Theirs {
 }
 
 /// Everything stored that belongs to the other tenant or to nobody. That a token was refused at their waitpoints is
-/// noted for them, whoever tried it.
+/// noted for them, whoever tried it; flows are projected by the background worker, whoever looks.
 fn their_rows(w: &mut World) -> Vec<String> {
     let tables: Vec<String> = w
         .rows(
@@ -104,7 +104,7 @@ fn their_rows(w: &mut World) -> Vec<String> {
                     (SELECT max(a.attname) FROM pg_attribute a WHERE a.attrelid = c.oid
                         AND a.attname IN ('namespace_id', 'execution_id')) AS key
                FROM pg_class c WHERE c.relnamespace = 'ff_engine'::regnamespace AND c.relkind = 'r'
-                AND c.relname NOT IN ('namespace', 'claimer', 'tally', 'tally_position', 'moved', 'token_failure')",
+                AND c.relname NOT IN ('namespace', 'claimer', 'tally', 'tally_position', 'moved', 'token_failure', 'flow_summary')",
             &[],
         )
         .iter()
