@@ -176,7 +176,51 @@ BEGIN
                 ('ff_start_workers', 'Starts the background worker of this database.'),
                 ('ff_stop_workers', 'Stops the background worker of this database.'),
                 ('ff_schedule_reconcilers', 'Installs the pg_cron job that runs the reconcilers.'),
-                ('ff_unschedule_reconcilers', 'Removes the pg_cron jobs of the engine.')
+                ('ff_unschedule_reconcilers', 'Removes the pg_cron jobs of the engine.'),
+                -- flows
+                ('ff_create_flow', 'Creates a flow, a container of executions joined by dependency edges. Outcomes: created, already_satisfied.'),
+                ('ff_add_execution_to_flow', 'Makes an execution a member of a flow. Outcomes: added, already_member.'),
+                ('ff_set_edge_group_policy', 'Declares when an execution is released, before its first edge. Outcomes: set, already_set.'),
+                ('ff_stage_dependency_edge', 'Stages an edge without touching the child. Outcomes: staged, already_staged.'),
+                ('ff_apply_dependency_to_child', 'Makes a staged edge count. Outcomes: applied, already_applied, rejected_terminal, rejected_group_fired.'),
+                ('ff_add_dependency', 'Stages and applies an edge in one step. Outcomes: added, already_staged, rejected_terminal, rejected_group_fired.'),
+                ('ff_seal_flow', 'Closes a flow for further members and edges. Outcomes: sealed, already_sealed.'),
+                ('ff_resolve_dependency', 'Resolves one due edge. Outcomes: satisfied, impossible, not_applied, upstream_not_terminal, already_resolved.'),
+                ('ff_cascade_completion', 'Propagates the end of one member to its children now. Outcomes: advanced, noop.'),
+                ('ff_read_dependency_results', 'The inbound edges of an execution with the results of their upstreams, by ordinal.'),
+                ('ff_evaluate_flow_eligibility', 'What the edges into an execution say of it now.'),
+                ('ff_promote_blocked_to_eligible', 'Releases a child that waits for its upstreams without reason: promoted, or why not.'),
+                ('ff_flow_summary', 'Members of a flow by state, counted live, and the state they make of it.'),
+                ('ff_project_flow_summary', 'Stores the summary of a flow, and closes it when all members have ended.'),
+                ('ff_wait_flow', 'Waits briefly until a flow is over or cancelled for good. Outcomes: satisfied, timeout, gone.'),
+                ('ff_describe_flow', 'All facts of a flow, with its edge groups.'),
+                ('ff_describe_edge', 'One edge of a flow.'),
+                ('ff_create_flow_graph', 'Creates a whole flow from one document. Outcomes: created, already_satisfied.'),
+                ('ff_validate_flow_document', 'Lists what is wrong with the document of a flow.'),
+                ('ff_flow_mermaid', 'A flow as a Mermaid flowchart.'),
+                ('ff_flow_dot', 'A flow as a DOT digraph.'),
+                ('ff_list_flows', 'Pages through flows by filter.'),
+                ('ff_list_flow_members', 'Pages through the members of a flow.'),
+                ('ff_list_edge_groups', 'Pages through the edge groups of a flow.'),
+                ('ff_flow_node', 'The member of a flow with a node name, NULL when there is none.'),
+                ('ff_set_flow_tag', 'Sets one tag of a flow.'),
+                ('ff_set_flow_tags', 'Merges tags into those of a flow; JSON null removes a key. Returns the number of keys applied.'),
+                ('ff_get_flow_tag', 'One tag of a flow, NULL when absent.'),
+                ('ff_cancel_flow', 'Cancels a flow and its members by policy. Outcomes: cancelled, cancellation_scheduled, partially_cancelled, already_terminal.'),
+                ('ff_cancel_flow_header', 'Cancels a flow and leaves its members to an external canceller. Outcomes: cancelled, already_terminal.'),
+                ('ff_ack_cancel_member', 'Acknowledges a member that an external canceller has ended. Outcomes: acked, still_live, not_pending.'),
+                ('ff_cancel_siblings', 'Cancels the upstreams that a fired group needs no more.'),
+                ('ff_drain_sibling_cancel_group', 'Forgets a request to cancel siblings. Outcomes: drained, already_drained, drained_without_group.'),
+                ('ff_reconcile_sibling_cancel_group', 'Repairs one request to cancel siblings.'),
+                ('ff_replay_flow', 'Replays the ended members of a flow, upstreams before downstreams.'),
+                ('ff_reconcile_sibling_cancel', 'Cancels the upstreams that fired groups need no more.'),
+                ('ff_reconcile_sibling_cancel_repair', 'Repairs requests to cancel siblings that have stood too long.'),
+                ('ff_reconcile_cancel_backlog', 'Cancels members that cancelled flows owe.'),
+                ('ff_list_edges', 'Pages through the edges of a flow, or of one execution, by ordinal.'),
+                ('ff_reconcile_cascade', 'Resolves the edges of ended members that their own transactions left.'),
+                ('ff_reconcile_dependency', 'Finds and repairs unresolved due edges, wrong counters and children that wait without reason.'),
+                ('ff_reconcile_flow_summary', 'Projects, seals and closes flows.'),
+                ('ff_reconcile_flow_retention', 'Deletes ended flows without members.')
                ) AS c (name, text)
           JOIN pg_proc AS p ON p.proname = c.name
           JOIN pg_depend AS d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
@@ -226,6 +270,17 @@ COMMENT ON TABLE ff_engine.waitpoint_secret IS 'signing keys of waitpoint tokens
 COMMENT ON TABLE ff_engine.signal IS 'signals in the order they were accepted';
 COMMENT ON TABLE ff_engine.signal_key IS 'idempotency keys of signals';
 COMMENT ON TABLE ff_engine.token_failure IS 'when a waitpoint token of an execution was last refused';
+COMMENT ON TABLE ff_engine.flow IS 'flows';
+COMMENT ON TABLE ff_engine.flow_member IS 'which executions belong to a flow, and their node names';
+COMMENT ON TABLE ff_engine.edge IS 'dependency edges: staged, applied, resolved';
+COMMENT ON TABLE ff_engine.edge_group IS 'the applied edges into one child, counted';
+COMMENT ON VIEW ff_engine.edge_group_row IS 'edge groups with what follows from their columns';
+COMMENT ON TABLE ff_engine.cascade IS 'ended members whose edges are still to be resolved';
+COMMENT ON TABLE ff_engine.sibling_cancel IS 'fired groups whose remaining upstreams are to be cancelled';
+COMMENT ON TABLE ff_engine.cancel_backlog IS 'cancelled flows that still owe members';
+COMMENT ON TABLE ff_engine.cancel_backlog_member IS 'members that cancelled flows still owe';
+COMMENT ON TABLE ff_engine.flow_touch IS 'flows whose members have ended since they were projected';
+COMMENT ON TABLE ff_engine.flow_summary IS 'summaries of flows as they were last projected';
 COMMENT ON TABLE ff_engine.event IS 'the event log, append only';
 
 SET LOCAL search_path = @extschema@, pg_temp;

@@ -96,6 +96,17 @@ ints! {
     SUSPEND_DEDUP_GRACE = c"ff_engine.suspend_dedup_grace", 60_000, 0, DAY_MS, Ms, 20, c"How long beyond its timeout the key of a suspend is remembered.";
     SUSPEND_DEDUP_MAX = c"ff_engine.suspend_dedup_max", 7 * DAY_S, 0, i32::MAX, S, 20, c"How long the key of a suspend is remembered at most.";
     DEFAULT_ROTATION_GRACE = c"ff_engine.default_rotation_grace", DAY_S, 0, i32::MAX, S, 20, c"How long a retired signing key goes on verifying when none is given.";
+    INLINE_EDGE_LIMIT = c"ff_engine.inline_edge_limit", 64, 0, 100_000, None, 40, c"Edges resolved inside one terminal transition, and widest group touched there; 0 means none.";
+    CASCADE_EDGE_BATCH = c"ff_engine.cascade_edge_batch", 500, 1, 100_000, None, 40, c"Edges resolved in one transaction of the cascade reconciler.";
+    SIBLING_CANCEL_BATCH = c"ff_engine.sibling_cancel_batch", 1000, 1, 100_000, None, 40, c"Siblings of one group handled in one transaction.";
+    CANCEL_INLINE_LIMIT = c"ff_engine.cancel_inline_limit", 200, 0, 100_000, None, 40, c"Members cancelled inside a call that does not wait.";
+    CANCEL_MEMBER_BATCH = c"ff_engine.cancel_member_batch", 500, 1, 100_000, None, 40, c"Members of one flow that one pass over the cancel backlog handles.";
+    CANCEL_GRACE = c"ff_engine.cancel_grace", 30_000, 0, DAY_MS, Ms, 40, c"Head start of an external canceller.";
+    CANCEL_WAIT_CEILING = c"ff_engine.cancel_wait_ceiling", 300_000, 1, DAY_MS, Ms, 40, c"Longest wait of ff_cancel_flow for busy members.";
+    MAX_FLOW_NODES = c"ff_engine.max_flow_nodes", 20_000, 1, 10_000_000, None, 40, c"Most members of a flow.";
+    MAX_FLOW_EDGES = c"ff_engine.max_flow_edges", 100_000, 1, 10_000_000, None, 40, c"Most edges of a flow.";
+    MAX_GRAPH_WALK = c"ff_engine.max_graph_walk", 100_000, 1, 10_000_000, None, 40, c"Most members that one check for a cycle visits.";
+    FLOW_AUTO_SEAL = c"ff_engine.flow_auto_seal", DAY_S, 0, i32::MAX, S, 40, c"Idle time after which an unsealed flow with only terminal members is sealed; 0 means never.";
     RECONCILE_BATCH = c"ff_engine.reconcile_batch", 1000, 1, 100_000, None, 10, c"Default batch of a reconciler.";
     CLOCK_OFFSET = c"ff_engine.clock_offset", 0, i32::MIN, i32::MAX, Ms, 10, c"Added to the clock of this session, for tests.";
 }

@@ -6,6 +6,7 @@ use pgrx::datum::Uuid;
 use pgrx::prelude::*;
 
 use crate::error::{Error, Kind, Result};
+use crate::model::flow::FlowState;
 use crate::model::tags;
 use crate::model::words::PublicState;
 use crate::pg::jsonb::Jsonb;
@@ -24,6 +25,43 @@ mod ff_engine {
     #[pg_extern(stable, parallel_safe)]
     pub fn given(execution_id: Option<Uuid>) -> Uuid {
         checked(required(execution_id, "execution_id"))
+    }
+
+    /// An id that must not be NULL.
+    #[pg_extern(stable, parallel_safe)]
+    pub fn given_id(id: Option<Uuid>, argument: &str) -> Uuid {
+        checked(required(id, argument))
+    }
+
+    /// Which edges of an execution are asked for.
+    #[pg_extern(stable, parallel_safe)]
+    pub fn edge_direction(direction: Option<String>) -> String {
+        let word = checked(required(direction, "direction"));
+        if !["incoming", "outgoing", "both"].contains(&word.as_str()) {
+            Error::invalid_input("direction", "unknown_word").raise();
+        }
+        word
+    }
+
+    /// A text, which must not be NULL.
+    #[pg_extern(stable, parallel_safe)]
+    pub fn given_text(value: Option<String>, argument: &str) -> String {
+        checked(required(value, argument))
+    }
+
+    /// The state of flows that a status word stands for, NULL for all.
+    #[pg_extern(stable, parallel_safe)]
+    pub fn flow_state(status: Option<String>) -> Option<&'static str> {
+        let status = status?;
+        let state = match status.as_str() {
+            "active" => Some(FlowState::Open),
+            "open" => None,
+            word => FlowState::from_word(word),
+        };
+        match state {
+            Some(state) => Some(state.word()),
+            None => Error::invalid_input("status", "unknown_word").raise(),
+        }
     }
 
     /// True, for an execution that was found.

@@ -68,6 +68,12 @@ fn row(t: Tally) -> Row {
 }
 
 reconcilers! {
+    /// Cancels the upstreams that fired groups need no more.
+    ff_reconcile_sibling_cancel = "sibling_cancel";
+    /// Repairs requests to cancel siblings that have stood too long.
+    ff_reconcile_sibling_cancel_repair = "sibling_cancel_repair";
+    /// Cancels members that cancelled flows owe.
+    ff_reconcile_cancel_backlog = "cancel_backlog";
     /// Marks elapsed leases.
     ff_reconcile_lease_expiry = "lease_expiry";
     /// Makes executions whose delay is over eligible.
@@ -90,6 +96,14 @@ reconcilers! {
     ff_reconcile_signal_gc = "signal_gc";
     /// Forgets idempotency keys past their lifetime.
     ff_reconcile_idempotency = "idempotency";
+    /// Resolves the edges of members of flows that have ended.
+    ff_reconcile_cascade = "cascade";
+    /// Finds and repairs unresolved due edges, wrong counters and children that wait without reason.
+    ff_reconcile_dependency = "dependency";
+    /// Projects, seals and closes flows.
+    ff_reconcile_flow_summary = "flow_summary";
+    /// Deletes ended flows without members.
+    ff_reconcile_flow_retention = "flow_retention";
     /// Deletes terminal executions whose retention is over.
     ff_reconcile_retention = "retention";
 }

@@ -16,10 +16,16 @@ use crate::pg::spi::Db;
 use crate::store;
 
 mod batch;
+mod cancel_backlog;
+mod cascade;
+mod dependency;
 mod due;
+mod flow_retention;
+mod flow_summary;
 mod idempotency;
 mod rest;
 mod retention;
+mod sibling_cancel;
 mod signal_gc;
 mod unblock;
 mod waitpoint;
@@ -88,7 +94,7 @@ pub struct Reconciler {
     pub name: &'static str,
     /// Longest pause between two runs of a background worker, milliseconds.
     pub every_ms: i64,
-    /// Looks at timers, so that a due instant wakes the worker for it.
+    /// Looks at timers or a queue, so that a due instant wakes the worker for it.
     pub timed: bool,
     run: fn(&Db, &Scope) -> Result<Tally>,
 }
@@ -142,6 +148,24 @@ pub static ALL: &[Reconciler] = &[
     duty!("attempt_timeout", 2_000, AttemptTimeout),
     duty!("suspension_timeout", 1_000, SuspensionTimeout),
     duty!("lease_expiry", 1_500, LeaseExpiry),
+    Reconciler {
+        name: "cascade",
+        every_ms: 1_000,
+        timed: true,
+        run: cascade::run,
+    },
+    Reconciler {
+        name: "dependency",
+        every_ms: 15_000,
+        timed: false,
+        run: dependency::run,
+    },
+    Reconciler {
+        name: "flow_summary",
+        every_ms: 15_000,
+        timed: true,
+        run: flow_summary::run,
+    },
     duty!("delayed", 750, Delay),
     duty!("grant_expiry", 5_000, Grant),
     Reconciler {
@@ -155,6 +179,24 @@ pub static ALL: &[Reconciler] = &[
         every_ms: 5_000,
         timed: false,
         run: waitpoint::run,
+    },
+    Reconciler {
+        name: "sibling_cancel",
+        every_ms: 1_000,
+        timed: true,
+        run: sibling_cancel::run,
+    },
+    Reconciler {
+        name: "sibling_cancel_repair",
+        every_ms: 10_000,
+        timed: false,
+        run: sibling_cancel::repair,
+    },
+    Reconciler {
+        name: "cancel_backlog",
+        every_ms: 15_000,
+        timed: true,
+        run: cancel_backlog::run,
     },
     Reconciler {
         name: "worker_ttl",
@@ -179,6 +221,12 @@ pub static ALL: &[Reconciler] = &[
         every_ms: 60_000,
         timed: false,
         run: retention::run,
+    },
+    Reconciler {
+        name: "flow_retention",
+        every_ms: 60_000,
+        timed: false,
+        run: flow_retention::run,
     },
 ];
 
@@ -226,7 +274,17 @@ pub fn next_due(db: &Db) -> Option<Instant> {
         store::timer::raise_floor(next.unwrap_or(Instant(i64::MAX)));
     }
     let again = resting.values().min().map(|at| Instant(*at));
-    next.into_iter().chain(again).min()
+    let now = ops::clock::now();
+    let queues = [
+        store::cascade::next(db),
+        store::flow_summary::next(db),
+        store::sibling_cancel::next(db, now),
+        store::cancel_backlog::next(db, now),
+    ];
+    next.into_iter()
+        .chain(again)
+        .chain(queues.into_iter().flatten())
+        .min()
 }
 
 /// The earliest instant that others have announced since the last time; none if that cannot be known.

@@ -55,8 +55,15 @@ fn empty(db: &Db, lot: &Lot, scope: &Scope, namespace: Option<i32>, limit: usize
         done.remove(&id);
     }
     done.extend(early.iter().map(|e| e.place.id));
+    // Members stay as long as their flow goes on.
+    let flows: Vec<_> = over.iter().filter_map(|e| e.place.flow).collect();
+    let ended = match flows.is_empty() {
+        true => flows,
+        false => store::flow::over(db, &flows),
+    };
     let mut spent: Vec<Uuid> = over
         .iter()
+        .filter(|e| e.place.flow.is_none_or(|flow| ended.contains(&flow)))
         .filter(|e| concerns(e, scope, namespace))
         .map(|e| e.place.id)
         .collect();

@@ -21,6 +21,7 @@ use crate::store;
 use crate::store::input::Input;
 use crate::store::lane::Lane;
 
+use super::super::flow::member::{self, Joining};
 use super::super::role::namespace::admitted;
 use super::super::{clock, lane, save};
 use super::duplicates;
@@ -122,7 +123,9 @@ pub fn create(db: &Db, requests: &[Request], batch: bool) -> Result<Vec<Created>
             Some(Checked {
                 request,
                 policy,
-                id: request.id.unwrap_or_else(|| clock::mint(None)),
+                id: request
+                    .id
+                    .unwrap_or_else(|| clock::mint(request.flow.map(id::partition_of))),
                 lane: lanes.get(request.lane)?.clone(),
                 namespace: *namespaces.get(request.namespace)?,
             })
@@ -137,18 +140,33 @@ pub fn create(db: &Db, requests: &[Request], batch: bool) -> Result<Vec<Created>
         .enumerate()
         .filter(|(i, _)| answers.get(*i).is_some_and(Option::is_none))
     {
-        if matches!(c.lane.state.as_str(), "draining" | "disabled") {
-            let error = Error::new(Kind::LaneNotAccepting)
-                .say(format!("the lane is {}", c.lane.state))
-                .with("lane", c.request.lane)
-                .with("state", c.lane.state.as_str());
-            return Err(at(i, error));
-        }
+        accepting(c.request.lane, &c.lane).map_err(|e| at(i, e))?;
         missing_owner(c).map_err(|e| at(i, e))?;
     }
-    insert(db, &checked, &mut answers);
+    let flows: Vec<(usize, Uuid)> = checked
+        .iter()
+        .enumerate()
+        .filter(|(i, _)| answers.get(*i).is_some_and(Option::is_none))
+        .filter_map(|(i, c)| Some((i, c.request.flow?)))
+        .collect();
+    let joining = member::joining(db, &flows).map_err(|(i, e)| at(i, e))?;
+    insert(db, &checked, &mut answers, joining);
     duplicates::resolve(db, &checked, &mut answers);
     Ok(answers.into_iter().flatten().collect())
+}
+
+/// Refuses new work of a lane that takes none.
+///
+/// # Errors
+/// `lane_not_accepting`.
+pub fn accepting(name: &str, lane: &Lane) -> Result<()> {
+    if !matches!(lane.state.as_str(), "draining" | "disabled") {
+        return Ok(());
+    }
+    Err(Error::new(Kind::LaneNotAccepting)
+        .say(format!("the lane is {}", lane.state))
+        .with("lane", name)
+        .with("state", lane.state.as_str()))
 }
 
 /// Every check that needs no table, so that validation precedes every write.
@@ -189,11 +207,8 @@ pub fn within_limit(bytes: Option<&[u8]>) -> Result<()> {
     }
 }
 
-/// Flows, budgets and quota policies that a request names but that do not exist.
+/// Budgets and quota policies that a request names but that do not exist.
 fn missing_owner(c: &Checked) -> Result<()> {
-    if let Some(flow) = c.request.flow {
-        return Err(Error::new(Kind::FlowNotFound).with("flow_id", flow.to_string()));
-    }
     if let Some(budget) = c.policy.budget_ids.first() {
         return Err(Error::new(Kind::BudgetNotFound).with("budget_id", budget.to_string()));
     }
@@ -209,7 +224,7 @@ fn missing_owner(c: &Checked) -> Result<()> {
 const LONGEST_RETENTION_MS: i64 = 31_557_600_000_000;
 
 /// T1, T2.
-fn execution(c: &Checked, queue: i32, now: Instant) -> Execution {
+pub fn execution(c: &Checked, queue: i32, now: Instant) -> Execution {
     let r = c.request;
     let p = &c.policy;
     let delay = r
@@ -232,8 +247,8 @@ fn execution(c: &Checked, queue: i32, now: Instant) -> Execution {
             queue,
             lane: c.lane.id,
             namespace: c.namespace,
-            partition: i16::from(id::partition_of(c.id)),
-            flow: None,
+            partition: i16::from(id::partition_of(r.flow.unwrap_or(c.id))),
+            flow: r.flow,
             retention_ms: Some(retention),
         },
         priority: r
@@ -293,7 +308,7 @@ fn execution(c: &Checked, queue: i32, now: Instant) -> Execution {
 }
 
 /// Writes what is new and answers for it.
-fn insert(db: &Db, checked: &[Checked], answers: &mut [Option<Created>]) {
+fn insert(db: &Db, checked: &[Checked], answers: &mut [Option<Created>], joining: Joining) {
     let mut queues: BTreeMap<(i32, i32, &[String]), i32> = BTreeMap::new();
     let now = clock::now();
     let user = session::user();
@@ -324,6 +339,12 @@ fn insert(db: &Db, checked: &[Checked], answers: &mut [Option<Created>]) {
     new.retain(|(_, c, _)| !chosen(c) || won.contains(&c.id));
     let fresh = new;
 
+    let member = |(_, _, e): &(usize, &Checked, Execution)| Some((e.place.id, e.place.flow?));
+    joining.enter(
+        db,
+        &fresh.iter().filter_map(member).collect::<Vec<_>>(),
+        now,
+    );
     let policies: Vec<_> = fresh
         .iter()
         .map(|(_, c, _)| {
