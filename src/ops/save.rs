@@ -15,6 +15,7 @@ use crate::store::event::Announced;
 use crate::store::ready;
 use crate::store::timer::{Set, Timer};
 
+use super::stream::close;
 use super::suspension::waits;
 
 /// Writes changes to executions that exist.
@@ -48,6 +49,7 @@ pub fn apply(db: &Db, changes: &[Change], now: Instant) {
     store::execution::save_with_result(db, &results);
     store::execution::save_with_detail(db, &details);
     waits::settle(db, changes, now);
+    close::settle(db, changes, now);
     settle(db, changes, now);
 }
 

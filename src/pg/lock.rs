@@ -1,4 +1,5 @@
-//! Heavyweight locks with a name: one worker per database, and the probe for a database that is going away.
+//! Heavyweight locks with a name: one worker per database, the probe for a database that is going away, and one
+//! appender per stream.
 
 use pgrx::pg_sys;
 
@@ -71,4 +72,35 @@ pub fn extension_stays() -> bool {
         )
         // It may have gone while the lock was asked for.
         && super::session::extension_exists(c"ff_engine")
+}
+
+/// Keeps other appenders of a stream waiting until this transaction ends.
+///
+/// The lock is on an object that does not exist, inside the engine's table, so that no application's lock is the same.
+pub fn stream(number: u64) {
+    let tag = stream_tag(number);
+    // SAFETY: the tag is complete; a transaction that may not write is told so before it asks.
+    unsafe {
+        pg_sys::PreventCommandIfReadOnly(c"appending to a stream".as_ptr());
+        pg_sys::LockAcquire(&tag, pg_sys::ExclusiveLock as i32, false, false);
+    }
+}
+
+/// Whether nobody is appending to a stream at this moment.
+pub fn stream_is_free(number: u64) -> bool {
+    let tag = stream_tag(number);
+    let free = acquire(&tag, pg_sys::ExclusiveLock, false);
+    if free {
+        // SAFETY: taken just now, and not needed: who appends later finds the stream closed.
+        unsafe { pg_sys::LockRelease(&tag, pg_sys::ExclusiveLock as i32, false) };
+    }
+    free
+}
+
+fn stream_tag(number: u64) -> pg_sys::LOCKTAG {
+    // SAFETY: set once when the process connected.
+    let database = unsafe { pg_sys::MyDatabaseId };
+    let table = super::session::table(c"ff_engine", c"stream");
+    let place = pg_sys::Oid::from(number as u32);
+    object(database, table, place, (number >> 32) as u16)
 }

@@ -25,6 +25,8 @@ struct Pending {
     due: Option<i64>,
     /// Executions ended.
     ended: bool,
+    /// Streams that have got frames, or their end.
+    streams: Vec<u64>,
     /// Lanes, namespaces or queues were changed.
     renamed: bool,
     /// The extension was created.
@@ -126,6 +128,15 @@ pub fn completed() {
     with(|p| p.ended = true);
 }
 
+/// A stream has got frames, or its end.
+pub fn streamed(stream: u64) {
+    with(|p| {
+        if p.streams.last() != Some(&stream) {
+            p.streams.push(stream);
+        }
+    });
+}
+
 /// The launcher should look for databases with the extension.
 pub fn poke() {
     with(|p| p.poke = true);
@@ -191,6 +202,14 @@ fn committed(pending: Pending) {
     }
     if pending.ended {
         waiter::wake(&[waiter::COMPLETIONS], usize::MAX, None);
+    }
+    if !pending.streams.is_empty() {
+        let waited: Vec<i32> = pending
+            .streams
+            .iter()
+            .map(|s| waiter::of_stream(*s))
+            .collect();
+        waiter::wake(&waited, usize::MAX, None);
     }
     if pending.poke {
         background::poke();

@@ -18,6 +18,7 @@ mod due;
 mod idempotency;
 mod retention;
 mod signal_gc;
+mod stream_gc;
 mod unblock;
 mod waitpoint;
 mod worker_ttl;
@@ -157,6 +158,12 @@ pub static ALL: &[Reconciler] = &[
         every_ms: 60_000,
         timed: false,
         run: signal_gc::run,
+    },
+    Reconciler {
+        name: "stream_gc",
+        every_ms: 60_000,
+        timed: false,
+        run: stream_gc::run,
     },
     Reconciler {
         name: "retention",

@@ -4,6 +4,7 @@ use crate::error::Result;
 use crate::model::due::{self, Duty};
 use crate::ops::clock;
 use crate::ops::execution::duty::{FIRST, rearm};
+use crate::ops::stream::gc;
 use crate::pg::spi::Db;
 use crate::store;
 use crate::store::timer::Set;
@@ -41,11 +42,14 @@ pub fn run(db: &Db, scope: &Scope) -> Result<Tally> {
             .into_iter()
             .partition(|e| due::is_due(e, Duty::Purge, now));
         rearm(db, &timers, kept.iter());
-        let over: Vec<_> = over
+        let mut over: Vec<_> = over
             .into_iter()
             .filter(|e| concerns(e, scope, namespace))
             .map(|e| e.place.id)
             .collect();
+        // Who is still appending would be waited for.
+        let busy = gc::busy(db, &over);
+        over.retain(|id| !busy.contains(id));
         let spent: Vec<_> = timers
             .iter()
             .filter(|t| over.contains(&t.id))

@@ -38,6 +38,7 @@ pub mod scan;
 pub mod secret;
 pub mod signal;
 pub mod statement;
+pub mod stream;
 pub mod suspension;
 pub mod tally;
 pub mod timer;

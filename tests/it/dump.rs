@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use crate::support::cluster::Cluster;
 use crate::support::session::HEAD_START_MS;
+use crate::support::stream::best;
 use crate::support::template::{drop_database, empty_database};
 use crate::support::world::assert_invariants;
 use crate::support::{Cells, Session, World};
@@ -126,6 +127,9 @@ fn live(w: &mut World) -> Life {
         &[],
     );
     let held = w.claims("max_items => 3, lease_ttl => '1 min'");
+    w.frame(&held[1].handle, b"before", "");
+    w.frame(&held[1].handle, b"{}", "mode => 'durable_summary'");
+    w.frame(&held[1].handle, b"faint", &best("1 h"));
     Life {
         held,
         delayed,
@@ -143,6 +147,18 @@ fn goes_on(copy: &mut Session, life: &Life) {
         "completed"
     );
     copy.one("SELECT * FROM ff_renew($1, '1 h')", &[&renewed.handle]);
+    for mode in ["", "mode => 'durable_summary'", &best("1 h")] {
+        copy.frame(&renewed.handle, b"{}", mode);
+    }
+    assert_eq!(
+        copy.output(renewed.id, "").len(),
+        5,
+        "what a crash would lose is not dumped"
+    );
+    assert_eq!(
+        copy.summary(renewed.id).map(|(version, _)| version),
+        Some(2)
+    );
     let again = copy.create_row("idempotency_key => 'once'");
     assert_eq!(again.text("outcome"), "duplicate");
     assert_eq!(again.uuid("execution_id"), life.delayed);
