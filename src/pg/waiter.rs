@@ -14,6 +14,9 @@ const LANES: usize = 4;
 /// Stands in place of a lane for sessions that wait for executions to end.
 pub const COMPLETIONS: i32 = -1;
 
+/// Stands for every stream there is.
+pub const EVERY_STREAM: i32 = i32::MIN;
+
 /// Stands in place of a lane for sessions that wait for a stream. Streams may share one: whoever is woken looks again.
 pub fn of_stream(number: u64) -> i32 {
     -2 - (number >> 34) as i32
@@ -194,12 +197,14 @@ pub(super) fn wake(lanes: &[i32], items: usize, before: Option<u64>) {
     }
     // Who waits for any lane waits for work, not for the ends and streams of executions.
     let work = lanes.is_empty() || lanes.iter().any(|l| *l > COMPLETIONS);
+    let streams = lanes.contains(&EVERY_STREAM);
+    let concerned = |l: &i32| lanes.contains(l) || streams && *l < COMPLETIONS;
     let mut left = items;
     for (number, s) in waiters.slots.iter_mut().enumerate() {
         if left == 0 {
             break;
         }
-        let wanted = s.any && work || lanes.is_empty() || s.lanes.iter().any(|l| lanes.contains(l));
+        let wanted = s.any && work || lanes.is_empty() || s.lanes.iter().any(concerned);
         if s.database == database && wanted && !s.signalled && before.is_none_or(|b| s.looked < b) {
             s.signalled = true;
             super::process::set_latch(number);

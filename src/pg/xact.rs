@@ -128,10 +128,13 @@ pub fn completed() {
     with(|p| p.ended = true);
 }
 
+/// More streams than these are not told apart when their transaction ends.
+const STREAMS: usize = 32;
+
 /// A stream has got frames, or its end.
 pub fn streamed(stream: u64) {
     with(|p| {
-        if p.streams.last() != Some(&stream) {
+        if p.streams.len() < STREAMS && p.streams.last() != Some(&stream) {
             p.streams.push(stream);
         }
     });
@@ -200,15 +203,14 @@ fn committed(pending: Pending) {
     if let Some(at) = pending.due {
         background::due(at);
     }
+    let mut waited: Vec<i32> = match pending.streams.as_slice() {
+        all if all.len() == STREAMS => vec![waiter::EVERY_STREAM],
+        some => some.iter().map(|s| waiter::of_stream(*s)).collect(),
+    };
     if pending.ended {
-        waiter::wake(&[waiter::COMPLETIONS], usize::MAX, None);
+        waited.push(waiter::COMPLETIONS);
     }
-    if !pending.streams.is_empty() {
-        let waited: Vec<i32> = pending
-            .streams
-            .iter()
-            .map(|s| waiter::of_stream(*s))
-            .collect();
+    if !waited.is_empty() {
         waiter::wake(&waited, usize::MAX, None);
     }
     if pending.poke {

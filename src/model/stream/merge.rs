@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn v_16_part_members_are_merged_and_removed() {
+    fn members_are_merged_and_removed() {
         let first = r#"{"a":1,"b":{"c":2}}"#;
         let second = r#"{"a":null,"b":{"d":3}}"#;
         assert_eq!(after(&[first, second]), json!({"b": {"c": 2, "d": 3}}));
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn v_17_part_nulls_and_arrays() {
+    fn nulls_and_arrays() {
         assert_eq!(after(&[r#"{"n":{"k":null}}"#]), json!({"n": {}}));
         assert_eq!(
             after(&[r#"{"n":3}"#, r#"{"n":{"k":null}}"#]),
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn v_18_part_what_is_no_patch_is_refused() {
+    fn what_is_no_patch_is_refused() {
         let nested = |depth: usize| {
             format!(
                 "{}{}",

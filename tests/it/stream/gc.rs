@@ -1,7 +1,7 @@
 //! How long streams stay (§30.9, §10.22).
 
+use crate::support::World;
 use crate::support::stream::best;
-use crate::support::{Cells, World};
 
 const TABLES: [&str; 6] = [
     "stream",

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::support::cluster::Cluster;
 use crate::support::pace::{Apart, apart, busy, eventually, quiet};
 use crate::support::stream::{best, said};
-use crate::support::{Cells, Session, World};
+use crate::support::{Session, World};
 
 /// A session in a thread of its own that tails, and says what came and when.
 struct Tailer {
@@ -148,6 +148,22 @@ fn v_26_the_end_of_a_stream_ends_the_wait() {
         ["last", ". attempt_success"],
         "both at once"
     );
+}
+
+#[test]
+fn v_26_many_streams_that_end_together_wake_every_tail() {
+    let mut w = World::new();
+    w.create_several(40, "");
+    let claims = w.claims("max_items => 40, lease_ttl => '1 h'");
+    let handles: Vec<&String> = claims.iter().map(|claim| &claim.handle).collect();
+    let tailers = [0, 39].map(|n| Tailer::start(&mut w, claims[n].id, "wait => '30 s'"));
+    w.rows("SELECT * FROM ff_complete_many($1)", &[&handles]);
+    let completed = Instant::now();
+    for tailer in tailers {
+        let (rows, latency) = tailer.outcome_since(completed);
+        assert_eq!(rows, [". attempt_success"]);
+        assert!(latency < Duration::from_secs(4), "{latency:?}");
+    }
 }
 
 #[test]
