@@ -8,6 +8,7 @@ use crate::pg::spi::Db;
 use crate::store;
 use crate::store::stream::watch::{Wanted, Watch};
 
+use super::rest::Row;
 use super::{Scope, Tally, batch};
 
 /// Looks at streams in due order, at most so many as a batch has rows.
@@ -25,8 +26,9 @@ pub fn run(db: &Db, scope: &Scope) -> Result<Tally> {
     };
     let now = clock::now();
     let due = store::stream::watch::due(db, now, &wanted, scope.limit);
-    let name = |w: &Watch| format!("the stream {} of {}", w.stream.attempt, w.stream.execution);
-    let mut tally = batch::handle(&due, name, |due| Ok(clear(db, due, now, scope.limit)));
+    let row = |w: &Watch| Row::Execution(w.stream.execution);
+    let work = |due: &[Watch]| Ok(clear(db, due, now, scope.limit));
+    let mut tally = batch::handle(scope, &due, row, work);
     tally.remaining |= due.len() as i64 >= scope.limit || tally.errors > 0;
     Ok(tally)
 }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::cluster::Cluster;
 use crate::support::pace::{eventually, quiet};
+use crate::support::waiting::READY;
 use crate::support::{Cells, Session, World, template};
 
 /// Databases with a background worker, of those named.
@@ -267,6 +268,42 @@ fn processor_time(pid: i32) -> Duration {
         .map(|n| fields[*n].parse::<u64>().expect("ticks"))
         .sum();
     Duration::from_millis(ticks * 10)
+}
+
+/// How many rows a reconciler has failed at since the server started.
+fn errors(w: &mut World, name: &str) -> i64 {
+    w.value(
+        "SELECT errors FROM ff_stat_reconcilers WHERE reconciler = $1",
+        &[&name],
+    )
+}
+
+#[test]
+fn a_row_that_cannot_be_reconciled_rests_for_a_minute_and_holds_up_no_other() {
+    let mut w = World::on_wall_clock(Cluster::home());
+    w.will_break_invariants();
+    w.run("BEGIN");
+    let broken = w.waiting(&format!("{READY}, timeout => '1 ms'"));
+    w.run(r#"UPDATE ff_engine.suspension SET condition = '{"type":"xor"}'; COMMIT"#);
+    let tried = eventually(Duration::from_secs(60), || {
+        errors(&mut w, "suspension_timeout") > 0
+    });
+    assert!(tried, "the worker has met it");
+    let start = Instant::now();
+    for _ in 0..10 {
+        let s = w.waiting(&format!("{READY}, timeout => '1 ms'"));
+        let failed = eventually(Duration::from_secs(60), || w.state(s.id) == "failed");
+        assert!(failed, "others are handled");
+    }
+    let again = errors(&mut w, "suspension_timeout") - 1;
+    let minutes = start.elapsed().as_secs() / 60;
+    assert!(
+        again <= minutes as i64,
+        "tried {again} times in {minutes} min"
+    );
+    assert_eq!(w.state(broken.id), "suspended");
+    let (processed, _, errors, _) = w.reconcile("suspension_timeout", "");
+    assert_eq!((processed, errors), (0, 1), "whoever asks gets an answer");
 }
 
 #[test]
