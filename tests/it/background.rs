@@ -32,7 +32,7 @@ fn o_2_exactly_the_databases_with_the_extension_have_a_worker() {
     ];
     all.sort();
     let two: Vec<String> = all.iter().filter(|name| **name != third).cloned().collect();
-    let started = eventually(Duration::from_secs(15), || {
+    let started = eventually(Duration::from_secs(60), || {
         with_a_worker(&mut first, &all) == two
     });
     assert!(
@@ -61,7 +61,7 @@ fn o_2_exactly_the_databases_with_the_extension_have_a_worker() {
     inside
         .batch_execute("DROP EXTENSION ff_engine")
         .expect("drop the extension");
-    let ended = eventually(Duration::from_secs(15), || {
+    let ended = eventually(Duration::from_secs(60), || {
         with_a_worker(&mut first, &all) == two
     });
     assert!(ended, "its worker leaves");
@@ -84,7 +84,7 @@ fn o_2_a_worker_does_not_block_the_end_of_its_database() {
             .expect("create the extension");
         name
     };
-    let runs = eventually(Duration::from_secs(15), || {
+    let runs = eventually(Duration::from_secs(60), || {
         with_a_worker(&mut onlooker, std::slice::from_ref(&name)).len() == 1
     });
     assert!(runs);
@@ -95,7 +95,7 @@ fn o_2_a_worker_does_not_block_the_end_of_its_database() {
 /// Lets a lease of two seconds run out; returns how late its mark was written.
 fn lateness_of_the_mark(w: &mut World, ttl: &str) -> Duration {
     let claim = w.claimed("", &format!("lease_ttl => '{ttl}'"));
-    let marked = eventually(Duration::from_secs(20), || {
+    let marked = eventually(Duration::from_secs(60), || {
         w.describe(claim.id).text("ownership_state") == "lease_expired_reclaimable"
     });
     assert!(marked, "the lease is marked");
@@ -114,7 +114,7 @@ fn a_lease_expires_within_250_ms_of_its_instant() {
     let _machine = quiet();
     let mut w = World::on_wall_clock(Cluster::home());
     let mine = [w.database.clone()];
-    assert!(eventually(Duration::from_secs(15), || with_a_worker(
+    assert!(eventually(Duration::from_secs(60), || with_a_worker(
         &mut w, &mine
     )
     .len()
@@ -177,7 +177,7 @@ fn o_4_without_preload_a_worker_runs_on_demand_and_stops() {
 
     let stopped = w.one("SELECT * FROM ff_stop_workers()", &[]);
     assert_eq!(stopped.text("outcome"), "stopped");
-    assert!(eventually(Duration::from_secs(5), || with_a_worker(
+    assert!(eventually(Duration::from_secs(60), || with_a_worker(
         &mut w, &mine
     )
     .is_empty()));
@@ -312,7 +312,7 @@ fn an_idle_worker_uses_next_to_no_processor() {
     w.run("SELECT count(*) FROM ff_create_many('L', 'k', array_fill(NULL::bytea, '{1000}'))");
     w.claims("max_items => 500, lease_ttl => '1 h'");
     let mine = [w.database.clone()];
-    assert!(eventually(Duration::from_secs(15), || with_a_worker(
+    assert!(eventually(Duration::from_secs(60), || with_a_worker(
         &mut w, &mine
     )
     .len()

@@ -216,7 +216,7 @@ fn a_refused_token_is_noted_at_its_execution() {
     forged.token = format!("k1:{}", "0".repeat(64));
     w.undeliverable("FF108", &forged, "");
     // The background worker of the database may be quicker.
-    let noted = eventually(Duration::from_secs(20), || {
+    let noted = eventually(Duration::from_secs(60), || {
         w.rows("SELECT * FROM ff_reconcile_pending_waitpoint()", &[]);
         w.suspension(s.id)
             .maybe_instant("last_token_failure_at")
