@@ -102,6 +102,12 @@ ints! {
     STREAM_SUMMARY_WINDOW = c"ff_engine.stream_summary_window", 64, 1, 100_000, None, 30, c"Patches a stream keeps beside its summary document.";
     MAX_TAIL_WAIT = c"ff_engine.max_tail_wait", 30_000, 0, 600_000, Ms, 30, c"Longest wait of a stream's tail.";
     MAX_WAITING_TAILS = c"ff_engine.max_waiting_tails", 64, 0, 2_048, None, 30, c"Tails that may wait at a time.";
+    INLINE_EDGE_LIMIT = c"ff_engine.inline_edge_limit", 64, 0, 100_000, None, 40, c"Edges resolved inside one terminal transition, and widest group touched there; 0 means none.";
+    CASCADE_EDGE_BATCH = c"ff_engine.cascade_edge_batch", 500, 1, 100_000, None, 40, c"Edges resolved in one transaction of the cascade reconciler.";
+    MAX_FLOW_NODES = c"ff_engine.max_flow_nodes", 20_000, 1, 10_000_000, None, 40, c"Most members of a flow.";
+    MAX_FLOW_EDGES = c"ff_engine.max_flow_edges", 100_000, 1, 10_000_000, None, 40, c"Most edges of a flow.";
+    MAX_GRAPH_WALK = c"ff_engine.max_graph_walk", 100_000, 1, 10_000_000, None, 40, c"Most members that one check for a cycle visits.";
+    FLOW_AUTO_SEAL = c"ff_engine.flow_auto_seal", DAY_S, 0, i32::MAX, S, 40, c"Idle time after which an unsealed flow with only terminal members is sealed; 0 means never.";
     RECONCILE_BATCH = c"ff_engine.reconcile_batch", 1000, 1, 100_000, None, 10, c"Default batch of a reconciler.";
     CLOCK_OFFSET = c"ff_engine.clock_offset", 0, i32::MIN, i32::MAX, Ms, 10, c"Added to the clock of this session, for tests.";
 }

@@ -37,9 +37,19 @@ extension_sql_file!(
     requires = ["worker"]
 );
 extension_sql_file!(
+    "../sql/11_flow.sql",
+    name = "flow",
+    requires = ["suspension"]
+);
+extension_sql_file!(
+    "../sql/14_flow_counts.sql",
+    name = "flow_counts",
+    requires = ["flow"]
+);
+extension_sql_file!(
     "../sql/14_stream.sql",
     name = "stream",
-    requires = ["suspension"]
+    requires = ["flow_counts"]
 );
 extension_sql_file!("../sql/18_event.sql", name = "event", requires = ["stream"]);
 extension_sql_file!(
@@ -117,9 +127,18 @@ extension_sql_file!(
     ]
 );
 extension_sql_file!(
+    "../sql/52_flows.sql",
+    name = "flow_reads",
+    requires = [
+        "suspension_reads",
+        check::ff_engine::given_id,
+        check::ff_engine::edge_direction,
+    ]
+);
+extension_sql_file!(
     "../sql/53_explain.sql",
     name = "explain",
-    requires = ["suspension_reads"]
+    requires = ["flow_reads"]
 );
 extension_sql_file!(
     "../sql/54_health.sql",

@@ -28,6 +28,12 @@ pub enum Code {
     OperatorSigningKeySeeded = 26,
     OperatorSigningKeyRotated = 27,
     OperatorSigningKeyRevoked = 28,
+    OperatorFlowSealed = 29,
+    OperatorFlowCompleted = 30,
+    OperatorFlowFailed = 31,
+    OperatorFlowReopened = 32,
+    OperatorFlowCancelRequested = 33,
+    OperatorFlowCancelDrained = 34,
     WorkerRegistered = 41,
     WorkerRefreshed = 42,
     WorkerMarkedDead = 43,
@@ -63,7 +69,7 @@ pub const FAMILIES: [&str; 7] = [
 
 impl Code {
     /// Every code.
-    pub const ALL: [Code; 39] = [
+    pub const ALL: [Code; 45] = [
         Code::LeaseAcquired,
         Code::LeaseRenewed,
         Code::LeaseReleased,
@@ -83,6 +89,12 @@ impl Code {
         Code::OperatorSigningKeySeeded,
         Code::OperatorSigningKeyRotated,
         Code::OperatorSigningKeyRevoked,
+        Code::OperatorFlowSealed,
+        Code::OperatorFlowCompleted,
+        Code::OperatorFlowFailed,
+        Code::OperatorFlowReopened,
+        Code::OperatorFlowCancelRequested,
+        Code::OperatorFlowCancelDrained,
         Code::WorkerRegistered,
         Code::WorkerRefreshed,
         Code::WorkerMarkedDead,
@@ -127,6 +139,12 @@ impl Code {
             Code::OperatorSigningKeySeeded => ("operator", "signing_key_seeded"),
             Code::OperatorSigningKeyRotated => ("operator", "signing_key_rotated"),
             Code::OperatorSigningKeyRevoked => ("operator", "signing_key_revoked"),
+            Code::OperatorFlowSealed => ("operator", "flow_sealed"),
+            Code::OperatorFlowCompleted => ("operator", "flow_completed"),
+            Code::OperatorFlowFailed => ("operator", "flow_failed"),
+            Code::OperatorFlowReopened => ("operator", "flow_reopened"),
+            Code::OperatorFlowCancelRequested => ("operator", "flow_cancel_requested"),
+            Code::OperatorFlowCancelDrained => ("operator", "flow_cancel_drained"),
             Code::WorkerRegistered => ("worker", "registered"),
             Code::WorkerRefreshed => ("worker", "refreshed"),
             Code::WorkerMarkedDead => ("worker", "marked_dead"),

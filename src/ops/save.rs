@@ -3,6 +3,10 @@
 //! No operation touches the ready queue or the timers by itself. Both follow here from the execution before
 //! and after, so that no operation can forget them; see `model::due` for what they are.
 
+use std::collections::BTreeSet;
+
+use uuid::Uuid;
+
 use crate::model::due::{self, Ready};
 use crate::model::execution::Execution;
 use crate::model::moved::Moved;
@@ -15,11 +19,18 @@ use crate::store::event::Announced;
 use crate::store::ready;
 use crate::store::timer::{Set, Timer};
 
+use super::flow::propagate;
 use super::stream::close;
 use super::suspension::waits;
 
-/// Writes changes to executions that exist.
+/// Writes changes to executions that exist, and what follows from the end of a flow's member (§40.3.4).
 pub fn apply(db: &Db, changes: &[Change], now: Instant) {
+    write(db, changes, now);
+    propagate::follow(db, changes, now);
+}
+
+/// Writes changes to executions that exist, and nothing that follows from them.
+pub fn write(db: &Db, changes: &[Change], now: Instant) {
     let superseded: Vec<_> = changes
         .iter()
         .filter_map(|c| Some((c.after.place.id, c.archive.as_ref()?)))
@@ -103,8 +114,16 @@ pub fn settle(db: &Db, changes: &[Change], now: Instant) {
     store::moved::append(db, &silent);
     if changes.iter().any(|c| c.after.is_terminal()) {
         xact::completed();
+        touch(db, changes, now);
     }
     tell(&gone, &new, &timers);
+}
+
+/// Marks the flows whose members have ended.
+fn touch(db: &Db, changes: &[Change], now: Instant) {
+    let ended = changes.iter().filter(|c| propagate::ends(c));
+    let flows: BTreeSet<Uuid> = ended.filter_map(|c| c.after.place.flow).collect();
+    store::flow_summary::touch(db, flows.into_iter(), now);
 }
 
 /// Whether the attempt that a change supersedes may have left a failure detail.

@@ -16,7 +16,11 @@ use crate::pg::spi::Db;
 use crate::store;
 
 mod batch;
+mod cascade;
+mod dependency;
 mod due;
+mod flow_retention;
+mod flow_summary;
 mod idempotency;
 mod rest;
 mod retention;
@@ -89,7 +93,7 @@ pub struct Reconciler {
     pub name: &'static str,
     /// Longest pause between two runs of a background worker, milliseconds.
     pub every_ms: i64,
-    /// Looks at timers, so that a due instant wakes the worker for it.
+    /// Looks at timers or a queue, so that a due instant wakes the worker for it.
     pub timed: bool,
     run: fn(&Db, &Scope) -> Result<Tally>,
 }
@@ -143,6 +147,24 @@ pub static ALL: &[Reconciler] = &[
     duty!("attempt_timeout", 2_000, AttemptTimeout),
     duty!("suspension_timeout", 1_000, SuspensionTimeout),
     duty!("lease_expiry", 1_500, LeaseExpiry),
+    Reconciler {
+        name: "cascade",
+        every_ms: 1_000,
+        timed: true,
+        run: cascade::run,
+    },
+    Reconciler {
+        name: "dependency",
+        every_ms: 15_000,
+        timed: false,
+        run: dependency::run,
+    },
+    Reconciler {
+        name: "flow_summary",
+        every_ms: 15_000,
+        timed: true,
+        run: flow_summary::run,
+    },
     duty!("delayed", 750, Delay),
     duty!("grant_expiry", 5_000, Grant),
     Reconciler {
@@ -187,6 +209,12 @@ pub static ALL: &[Reconciler] = &[
         timed: false,
         run: retention::run,
     },
+    Reconciler {
+        name: "flow_retention",
+        every_ms: 60_000,
+        timed: false,
+        run: flow_retention::run,
+    },
 ];
 
 /// Keeps the counts of executions near the present. No reconciler of the specification: a tick does not name it.
@@ -227,5 +255,10 @@ pub fn next_due(db: &Db) -> Option<Instant> {
     let resting = rest::rows();
     let ids: Vec<_> = resting.keys().filter_map(rest::Row::execution).collect();
     let again = resting.values().min().map(|at| Instant(*at));
-    store::timer::next(db, &ids).into_iter().chain(again).min()
+    let queues = [store::cascade::next(db), store::flow_summary::next(db)];
+    store::timer::next(db, &ids)
+        .into_iter()
+        .chain(again)
+        .chain(queues.into_iter().flatten())
+        .min()
 }

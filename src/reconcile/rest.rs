@@ -16,6 +16,8 @@ const REST: i64 = 60_000_000;
 pub enum Row {
     /// An execution.
     Execution(Uuid),
+    /// A flow.
+    Flow(Uuid),
     /// The registration of a worker instance in a namespace.
     Registration(i32, String),
 }
@@ -25,7 +27,7 @@ impl Row {
     pub fn execution(&self) -> Option<Uuid> {
         match self {
             Row::Execution(id) => Some(*id),
-            Row::Registration(..) => None,
+            Row::Flow(_) | Row::Registration(..) => None,
         }
     }
 }
@@ -34,6 +36,7 @@ impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Row::Execution(id) => write!(f, "execution {id}"),
+            Row::Flow(id) => write!(f, "flow {id}"),
             Row::Registration(_, instance) => {
                 write!(f, "the registration of worker instance {instance}")
             }

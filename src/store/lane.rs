@@ -7,6 +7,11 @@ use crate::pg::cache::Shared;
 use crate::pg::spi::{Arg, Db, Stmt};
 use crate::pg::xact;
 
+static NAMESPACE_NAME: Stmt<1> = Stmt::new(
+    c"SELECT n.name FROM ff_engine.namespace AS n WHERE n.namespace_id = $1",
+    [INT4OID],
+);
+
 static FIND: Stmt<1> = Stmt::new(
     c"SELECT l.lane_id, l.state, l.retention_ms FROM ff_engine.lane AS l WHERE l.name = $1",
     [TEXTOID],
@@ -127,6 +132,12 @@ pub fn update(db: &Db, id: i32, state: &str, reason: Option<&str>, retention_ms:
 pub fn namespace(db: &Db, name: &str) -> Option<i32> {
     let read = || NAMESPACE.run(db, [name.into()]).first().map(|r| r.get(1));
     NAMESPACES.with(|known| known.get_or(name.to_owned(), read))
+}
+
+/// The name of a namespace.
+pub fn namespace_name(db: &Db, id: i32) -> Option<String> {
+    let rows = NAMESPACE_NAME.run(db, [id.into()]);
+    rows.first().map(|r| r.get(1))
 }
 
 /// Records a namespace.

@@ -18,11 +18,17 @@ macro_rules! sql {
 
 pub mod attempt;
 pub mod binding;
+pub mod cascade;
 pub mod claimer;
 pub mod cron;
+pub mod edge;
+pub mod edge_group;
 pub mod event;
 pub mod event_window;
 pub mod execution;
+pub mod flow;
+pub mod flow_repair;
+pub mod flow_summary;
 pub mod held;
 pub mod idempotency;
 pub mod input;

@@ -21,6 +21,7 @@ use crate::store;
 use crate::store::input::Input;
 use crate::store::lane::Lane;
 
+use super::super::flow::member::{self, Joining};
 use super::super::role::namespace::admitted;
 use super::super::{clock, lane, save};
 use super::duplicates;
@@ -122,7 +123,9 @@ pub fn create(db: &Db, requests: &[Request], batch: bool) -> Result<Vec<Created>
             Some(Checked {
                 request,
                 policy,
-                id: request.id.unwrap_or_else(|| clock::mint(None)),
+                id: request
+                    .id
+                    .unwrap_or_else(|| clock::mint(request.flow.map(id::partition_of))),
                 lane: lanes.get(request.lane)?.clone(),
                 namespace: *namespaces.get(request.namespace)?,
             })
@@ -146,7 +149,14 @@ pub fn create(db: &Db, requests: &[Request], batch: bool) -> Result<Vec<Created>
         }
         missing_owner(c).map_err(|e| at(i, e))?;
     }
-    insert(db, &checked, &mut answers);
+    let flows: Vec<(usize, Uuid)> = checked
+        .iter()
+        .enumerate()
+        .filter(|(i, _)| answers.get(*i).is_some_and(Option::is_none))
+        .filter_map(|(i, c)| Some((i, c.request.flow?)))
+        .collect();
+    let joining = member::joining(db, &flows).map_err(|(i, e)| at(i, e))?;
+    insert(db, &checked, &mut answers, joining);
     duplicates::resolve(db, &checked, &mut answers);
     Ok(answers.into_iter().flatten().collect())
 }
@@ -189,11 +199,8 @@ pub fn within_limit(bytes: Option<&[u8]>) -> Result<()> {
     }
 }
 
-/// Flows, budgets and quota policies that a request names but that do not exist.
+/// Budgets and quota policies that a request names but that do not exist.
 fn missing_owner(c: &Checked) -> Result<()> {
-    if let Some(flow) = c.request.flow {
-        return Err(Error::new(Kind::FlowNotFound).with("flow_id", flow.to_string()));
-    }
     if let Some(budget) = c.policy.budget_ids.first() {
         return Err(Error::new(Kind::BudgetNotFound).with("budget_id", budget.to_string()));
     }
@@ -232,8 +239,8 @@ fn execution(c: &Checked, queue: i32, now: Instant) -> Execution {
             queue,
             lane: c.lane.id,
             namespace: c.namespace,
-            partition: i16::from(id::partition_of(c.id)),
-            flow: None,
+            partition: i16::from(id::partition_of(r.flow.unwrap_or(c.id))),
+            flow: r.flow,
             retention_ms: Some(retention),
         },
         priority: r
@@ -293,7 +300,7 @@ fn execution(c: &Checked, queue: i32, now: Instant) -> Execution {
 }
 
 /// Writes what is new and answers for it.
-fn insert(db: &Db, checked: &[Checked], answers: &mut [Option<Created>]) {
+fn insert(db: &Db, checked: &[Checked], answers: &mut [Option<Created>], joining: Joining) {
     let mut queues: BTreeMap<(i32, i32, &[String]), i32> = BTreeMap::new();
     let now = clock::now();
     let user = session::user();
@@ -340,6 +347,12 @@ fn insert(db: &Db, checked: &[Checked], answers: &mut [Option<Created>]) {
         .chain(chosen.into_iter().filter(|(_, c, _)| won.contains(&c.id)))
         .collect();
 
+    let member = |(_, _, e): &(usize, &Checked, Execution)| Some((e.place.id, e.place.flow?));
+    joining.enter(
+        db,
+        &fresh.iter().filter_map(member).collect::<Vec<_>>(),
+        now,
+    );
     let policies: Vec<_> = fresh
         .iter()
         .map(|(_, c, _)| c.policy.normalised())
