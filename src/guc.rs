@@ -104,6 +104,11 @@ ints! {
     MAX_WAITING_TAILS = c"ff_engine.max_waiting_tails", 64, 0, 2_048, None, 30, c"Tails that may wait at a time.";
     INLINE_EDGE_LIMIT = c"ff_engine.inline_edge_limit", 64, 0, 100_000, None, 40, c"Edges resolved inside one terminal transition, and widest group touched there; 0 means none.";
     CASCADE_EDGE_BATCH = c"ff_engine.cascade_edge_batch", 500, 1, 100_000, None, 40, c"Edges resolved in one transaction of the cascade reconciler.";
+    SIBLING_CANCEL_BATCH = c"ff_engine.sibling_cancel_batch", 1000, 1, 100_000, None, 40, c"Siblings of one group handled in one transaction.";
+    CANCEL_INLINE_LIMIT = c"ff_engine.cancel_inline_limit", 200, 0, 100_000, None, 40, c"Members cancelled inside a call that does not wait.";
+    CANCEL_MEMBER_BATCH = c"ff_engine.cancel_member_batch", 500, 1, 100_000, None, 40, c"Members of one flow that one pass over the cancel backlog handles.";
+    CANCEL_GRACE = c"ff_engine.cancel_grace", 30_000, 0, DAY_MS, Ms, 40, c"Head start of an external canceller.";
+    CANCEL_WAIT_CEILING = c"ff_engine.cancel_wait_ceiling", 300_000, 1, DAY_MS, Ms, 40, c"Longest wait of ff_cancel_flow for busy members.";
     MAX_FLOW_NODES = c"ff_engine.max_flow_nodes", 20_000, 1, 10_000_000, None, 40, c"Most members of a flow.";
     MAX_FLOW_EDGES = c"ff_engine.max_flow_edges", 100_000, 1, 10_000_000, None, 40, c"Most edges of a flow.";
     MAX_GRAPH_WALK = c"ff_engine.max_graph_walk", 100_000, 1, 10_000_000, None, 40, c"Most members that one check for a cycle visits.";

@@ -136,9 +136,18 @@ extension_sql_file!(
     ]
 );
 extension_sql_file!(
+    "../sql/52_flow_lists.sql",
+    name = "flow_lists",
+    requires = [
+        "flow_reads",
+        check::ff_engine::flow_state,
+        check::ff_engine::given_text
+    ]
+);
+extension_sql_file!(
     "../sql/53_explain.sql",
     name = "explain",
-    requires = ["flow_reads"]
+    requires = ["flow_lists"]
 );
 extension_sql_file!(
     "../sql/54_health.sql",

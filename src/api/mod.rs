@@ -23,6 +23,8 @@ pub mod create_items;
 pub mod dependency;
 pub mod event;
 pub mod flow;
+pub mod flow_graph;
+pub mod flow_operator;
 pub mod grant;
 pub mod id;
 pub mod key;

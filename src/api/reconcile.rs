@@ -68,6 +68,12 @@ fn row(t: Tally) -> Row {
 }
 
 reconcilers! {
+    /// Cancels the upstreams that fired groups need no more.
+    ff_reconcile_sibling_cancel = "sibling_cancel";
+    /// Repairs requests to cancel siblings that have stood too long.
+    ff_reconcile_sibling_cancel_repair = "sibling_cancel_repair";
+    /// Cancels members that cancelled flows owe.
+    ff_reconcile_cancel_backlog = "cancel_backlog";
     /// Marks elapsed leases.
     ff_reconcile_lease_expiry = "lease_expiry";
     /// Makes executions whose delay is over eligible.

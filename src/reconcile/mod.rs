@@ -16,6 +16,7 @@ use crate::pg::spi::Db;
 use crate::store;
 
 mod batch;
+mod cancel_backlog;
 mod cascade;
 mod dependency;
 mod due;
@@ -24,6 +25,7 @@ mod flow_summary;
 mod idempotency;
 mod rest;
 mod retention;
+mod sibling_cancel;
 mod signal_gc;
 mod stream_gc;
 mod unblock;
@@ -180,6 +182,24 @@ pub static ALL: &[Reconciler] = &[
         run: waitpoint::run,
     },
     Reconciler {
+        name: "sibling_cancel",
+        every_ms: 1_000,
+        timed: true,
+        run: sibling_cancel::run,
+    },
+    Reconciler {
+        name: "sibling_cancel_repair",
+        every_ms: 10_000,
+        timed: false,
+        run: sibling_cancel::repair,
+    },
+    Reconciler {
+        name: "cancel_backlog",
+        every_ms: 15_000,
+        timed: true,
+        run: cancel_backlog::run,
+    },
+    Reconciler {
         name: "worker_ttl",
         every_ms: 30_000,
         timed: false,
@@ -255,7 +275,13 @@ pub fn next_due(db: &Db) -> Option<Instant> {
     let resting = rest::rows();
     let ids: Vec<_> = resting.keys().filter_map(rest::Row::execution).collect();
     let again = resting.values().min().map(|at| Instant(*at));
-    let queues = [store::cascade::next(db), store::flow_summary::next(db)];
+    let now = ops::clock::now();
+    let queues = [
+        store::cascade::next(db),
+        store::flow_summary::next(db),
+        store::sibling_cancel::next(db, now),
+        store::cancel_backlog::next(db, now),
+    ];
     store::timer::next(db, &ids)
         .into_iter()
         .chain(again)

@@ -18,8 +18,10 @@ macro_rules! sql {
 
 pub mod attempt;
 pub mod binding;
+pub mod cancel_backlog;
 pub mod cascade;
 pub mod claimer;
+pub mod covered;
 pub mod cron;
 pub mod edge;
 pub mod edge_group;
@@ -27,6 +29,7 @@ pub mod event;
 pub mod event_window;
 pub mod execution;
 pub mod flow;
+pub mod flow_graph;
 pub mod flow_repair;
 pub mod flow_summary;
 pub mod held;
@@ -43,6 +46,7 @@ pub mod ready;
 pub mod role;
 pub mod scan;
 pub mod secret;
+pub mod sibling_cancel;
 pub mod signal;
 pub mod statement;
 pub mod stream;

@@ -15,7 +15,7 @@ use crate::pg::spi::{Arg, Db, Row, Stmt};
 use crate::pg::table::Table;
 use crate::pg::{session, xact};
 
-use super::execution;
+use super::{covered, execution};
 
 const QUEUE: Named = ("queue_id", INT4OID);
 const RANK: Named = ("rank", INT2OID);
@@ -39,7 +39,9 @@ macro_rules! claimable {
             ") AND e.partition_key BETWEEN ",
             $low,
             " AND ",
-            $high
+            $high,
+            " AND (e.flow_id IS NULL OR NOT EXISTS (SELECT FROM ff_engine.flow AS f \
+               WHERE f.flow_id = e.flow_id AND ff_engine.covers(f.cancellation_policy, e.state)))"
         )
     };
 }
@@ -95,6 +97,8 @@ static WORK: Stmt<6> = Stmt::new(
              WHERE t.kind = 'l' AND t.lane_id = $6 AND t.due_at <= $3 AND e.queue_id = ANY ($1) \
                AND e.partition_key BETWEEN $4 AND $5 \
                AND (e.execution_deadline IS NULL OR e.execution_deadline > $3) \
+               AND (e.flow_id IS NULL OR NOT EXISTS (SELECT FROM ff_engine.flow AS f \
+                    WHERE f.flow_id = e.flow_id AND ff_engine.covers(f.cancellation_policy, e.state))) \
                AND (ff_engine.eligibility(e.state) = 't' AND e.delay_until <= $3 \
                     OR $2 AND ff_engine.ownership(e.state) = 'l' AND e.lease_expires_at <= $3 \
                        AND (ff_engine.instant(e.rare #> '{grant,expires_at}') > $3) IS NOT TRUE \
@@ -135,10 +139,11 @@ pub const HEAD: Position = Position {
 
 impl Wanted {
     /// Whether a claim may take an execution as it stands, whatever its queue said before.
-    fn takes(&self, e: &Execution) -> bool {
+    fn takes(&self, db: &Db, e: &Execution) -> bool {
         due::ready(e).is_some_and(|entry| self.reclaim || !entry.reclaim)
             && e.deadline.is_none_or(|deadline| deadline > self.now)
             && (self.low..=self.high).contains(&e.place.partition)
+            && !covered::covers(db, e)
     }
 }
 
@@ -170,7 +175,7 @@ pub fn take(db: &Db, queue: i32, from: Position, w: Wanted) -> (Vec<Candidate>, 
                 created_at: Instant(row.get(2)),
                 id: row.get(3),
             };
-            if let Some(one) = candidates.lock(position.id, |e| w.takes(e)) {
+            if let Some(one) = candidates.lock(position.id, |e| w.takes(db, e)) {
                 first.get_or_insert(position);
                 taken.push(one);
             }
@@ -212,7 +217,7 @@ pub fn heads(db: &Db, starts: &[(i32, Position)], w: Wanted) -> Vec<(i32, Positi
 /// Locks those of the named executions that are still claimable and free, in the order given.
 pub fn take_these(db: &Db, ids: impl Iterator<Item = Uuid>, w: Wanted) -> Vec<Candidate> {
     let taken = execution::candidates(db, |candidates| {
-        let taken = ids.filter_map(|id| candidates.lock(id, |e| w.takes(e)));
+        let taken = ids.filter_map(|id| candidates.lock(id, |e| w.takes(db, e)));
         taken.take(w.limit.max(0) as usize).collect()
     });
     with_inputs(db, taken)

@@ -17,7 +17,7 @@ pub use claim::{ClaimTerms, claim};
 pub use depend::{gated, hold_back, holdable, pass_gate, skip, waits};
 pub use finish::{Failure, cancel, complete, deadline, exhaust_reclaims, fail, time_out};
 pub use grant::{grant, mismatch, mismatch_and_block, ungrant};
-pub use intervene::{block, change_priority, replay, revoke, unblock};
+pub use intervene::{Rebirth, block, change_priority, replay, revoke, unblock};
 pub use pause::{Children, delay, wait_children};
 pub use suspend::{
     Closer, Ending, Opening, TimeoutSignal, Waits, operator_resume, resume, suspend,

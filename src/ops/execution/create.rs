@@ -140,13 +140,7 @@ pub fn create(db: &Db, requests: &[Request], batch: bool) -> Result<Vec<Created>
         .enumerate()
         .filter(|(i, _)| answers.get(*i).is_some_and(Option::is_none))
     {
-        if matches!(c.lane.state.as_str(), "draining" | "disabled") {
-            let error = Error::new(Kind::LaneNotAccepting)
-                .say(format!("the lane is {}", c.lane.state))
-                .with("lane", c.request.lane)
-                .with("state", c.lane.state.as_str());
-            return Err(at(i, error));
-        }
+        accepting(c.request.lane, &c.lane).map_err(|e| at(i, e))?;
         missing_owner(c).map_err(|e| at(i, e))?;
     }
     let flows: Vec<(usize, Uuid)> = checked
@@ -159,6 +153,20 @@ pub fn create(db: &Db, requests: &[Request], batch: bool) -> Result<Vec<Created>
     insert(db, &checked, &mut answers, joining);
     duplicates::resolve(db, &checked, &mut answers);
     Ok(answers.into_iter().flatten().collect())
+}
+
+/// Refuses new work of a lane that takes none.
+///
+/// # Errors
+/// `lane_not_accepting`.
+pub fn accepting(name: &str, lane: &Lane) -> Result<()> {
+    if !matches!(lane.state.as_str(), "draining" | "disabled") {
+        return Ok(());
+    }
+    Err(Error::new(Kind::LaneNotAccepting)
+        .say(format!("the lane is {}", lane.state))
+        .with("lane", name)
+        .with("state", lane.state.as_str()))
 }
 
 /// Every check that needs no table, so that validation precedes every write.
@@ -216,7 +224,7 @@ fn missing_owner(c: &Checked) -> Result<()> {
 const LONGEST_RETENTION_MS: i64 = 31_557_600_000_000;
 
 /// T1, T2.
-fn execution(c: &Checked, queue: i32, now: Instant) -> Execution {
+pub fn execution(c: &Checked, queue: i32, now: Instant) -> Execution {
     let r = c.request;
     let p = &c.policy;
     let delay = r

@@ -84,7 +84,12 @@ fn change(
         Duty::ExecutionDeadline => transition::deadline(e, now),
         Duty::AttemptTimeout => {
             let class = FailureClass::Timeout;
-            let retry = retry::decide(policy, e.retries, class, class.word(), None, clock::draw());
+            let again =
+                || retry::decide(policy, e.retries, class, class.word(), None, clock::draw());
+            let retry = match store::covered::forbids_retry(db, &e) {
+                true => None,
+                false => again(),
+            };
             transition::time_out(e, retry, now)
         }
         Duty::LeaseExpiry if i64::from(e.reclaims) >= reclaim_limit(policy, None) => {

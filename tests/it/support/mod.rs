@@ -10,6 +10,7 @@ pub mod contract;
 pub mod events;
 pub mod failure;
 pub mod flow;
+pub mod flow_control;
 pub mod handle;
 pub mod login;
 pub mod observe;

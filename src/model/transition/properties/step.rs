@@ -12,7 +12,7 @@ use crate::model::policy::TimeoutBehavior;
 use crate::model::suspension::{ResumePolicy, Suspension};
 use crate::model::time::{Instant, MS};
 use crate::model::words::*;
-use transition::{Change, Children, ClaimTerms, Failure, Opening, TimeoutSignal};
+use transition::{Change, Children, ClaimTerms, Failure, Opening, Rebirth, TimeoutSignal};
 
 /// What may happen; times in milliseconds.
 #[derive(Clone, Debug)]
@@ -402,7 +402,11 @@ impl Op {
             Op::Mismatch { block: false } => transition::mismatch(before, now),
             Op::Ungrant => transition::ungrant(before, now),
             Op::Replay { deadline } => {
-                transition::replay(before, None, None, deadline.map(later), now)
+                let life = Rebirth {
+                    deadline: deadline.map(later),
+                    ..Rebirth::default()
+                };
+                transition::replay(before, life, now)
             }
             Op::Suspend { timeout, behavior } => {
                 let suspension = suspension(*behavior);
