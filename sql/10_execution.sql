@@ -88,6 +88,8 @@ CREATE TABLE ff_engine.attempt (
     end_lease_id           uuid,
     end_lease_epoch        bigint,
     end_values             jsonb,
+    stream_closed_at       timestamptz,
+    stream_close_reason    "char",
     PRIMARY KEY (execution_id, attempt_index)
 );
 

@@ -170,6 +170,14 @@ BEGIN
                 ('ff_expire_execution', 'Applies attempt_timeout or execution_deadline to one execution if it is due, or says in a word why not.'),
                 ('ff_reconcile_unblock', 'Makes executions eligible that were waiting for a worker that is there now.'),
                 ('ff_reconcile_worker_ttl', 'Deletes registrations of workers that have lapsed.'),
+                -- output streams
+                ('ff_append_frame', 'Appends one frame to the output stream of the attempt that a handle holds.'),
+                ('ff_append_frames', 'Appends several frames of one mode in one call, all or none.'),
+                ('ff_read_stream', 'Reads the frames of a stream between two positions; a last row with NULL frame_id marks its end.'),
+                ('ff_tail_stream', 'Reads the frames of a stream behind a position, and waits for them if asked to.'),
+                ('ff_read_summary', 'The summary document that the patches of a stream have made.'),
+                ('ff_stream_status', 'Counters, window and end of a stream.'),
+                ('ff_reconcile_stream_gc', 'Deletes frames that nobody can see any more, and streams past their time.'),
                 ('ff_reconcile_idempotency', 'Deletes idempotency keys past their lifetime.'),
                 ('ff_reconcile_retention', 'Deletes ended executions past their retention.'),
                 ('ff_run_reconcilers', 'CALL it from pg_cron before 1.5: runs the reconcilers for most of a minute, in short transactions.'),
@@ -270,6 +278,13 @@ COMMENT ON TABLE ff_engine.waitpoint_secret IS 'signing keys of waitpoint tokens
 COMMENT ON TABLE ff_engine.signal IS 'signals in the order they were accepted';
 COMMENT ON TABLE ff_engine.signal_key IS 'idempotency keys of signals';
 COMMENT ON TABLE ff_engine.token_failure IS 'when a waitpoint token of an execution was last refused';
+COMMENT ON TABLE ff_engine.stream IS 'output streams that have frames';
+COMMENT ON TABLE ff_engine.stream_live IS 'counters of best-effort frames, lost in a crash';
+COMMENT ON TABLE ff_engine.frame IS 'durable frames and patches of output streams';
+COMMENT ON TABLE ff_engine.frame_live IS 'best-effort frames of output streams, lost in a crash';
+COMMENT ON TABLE ff_engine.stream_summary IS 'summary documents of output streams';
+COMMENT ON TABLE ff_engine.stream_end IS 'output streams as the ends of their attempts found them';
+COMMENT ON TABLE ff_engine.stream_watch IS 'where to look for frames and streams that nobody needs any more';
 COMMENT ON TABLE ff_engine.flow IS 'flows';
 COMMENT ON TABLE ff_engine.flow_member IS 'which executions belong to a flow, and their node names';
 COMMENT ON TABLE ff_engine.edge IS 'dependency edges: staged, applied, resolved';

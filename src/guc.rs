@@ -96,6 +96,12 @@ ints! {
     SUSPEND_DEDUP_GRACE = c"ff_engine.suspend_dedup_grace", 60_000, 0, DAY_MS, Ms, 20, c"How long beyond its timeout the key of a suspend is remembered.";
     SUSPEND_DEDUP_MAX = c"ff_engine.suspend_dedup_max", 7 * DAY_S, 0, i32::MAX, S, 20, c"How long the key of a suspend is remembered at most.";
     DEFAULT_ROTATION_GRACE = c"ff_engine.default_rotation_grace", DAY_S, 0, i32::MAX, S, 20, c"How long a retired signing key goes on verifying when none is given.";
+    MAX_FRAME_BYTES = c"ff_engine.max_frame_bytes", 65_536, 0, 1_048_576, B, 30, c"Limit on the payload of a frame.";
+    MAX_SUMMARY_BYTES = c"ff_engine.max_summary_bytes", 1_048_576, 2, 67_108_864, B, 30, c"Limit on a summary document.";
+    STREAM_DURABLE_MAXLEN = c"ff_engine.stream_durable_maxlen", 10_000, 0, i32::MAX, None, 30, c"Durable frames a stream keeps when nothing else is said; 0 means all.";
+    STREAM_SUMMARY_WINDOW = c"ff_engine.stream_summary_window", 64, 1, 100_000, None, 30, c"Patches a stream keeps beside its summary document.";
+    MAX_TAIL_WAIT = c"ff_engine.max_tail_wait", 30_000, 0, 600_000, Ms, 30, c"Longest wait of a stream's tail.";
+    MAX_WAITING_TAILS = c"ff_engine.max_waiting_tails", 64, 0, 2_048, None, 30, c"Tails that may wait at a time.";
     INLINE_EDGE_LIMIT = c"ff_engine.inline_edge_limit", 64, 0, 100_000, None, 40, c"Edges resolved inside one terminal transition, and widest group touched there; 0 means none.";
     CASCADE_EDGE_BATCH = c"ff_engine.cascade_edge_batch", 500, 1, 100_000, None, 40, c"Edges resolved in one transaction of the cascade reconciler.";
     SIBLING_CANCEL_BATCH = c"ff_engine.sibling_cancel_batch", 1000, 1, 100_000, None, 40, c"Siblings of one group handled in one transaction.";

@@ -47,10 +47,11 @@ extension_sql_file!(
     requires = ["flow"]
 );
 extension_sql_file!(
-    "../sql/18_event.sql",
-    name = "event",
+    "../sql/14_stream.sql",
+    name = "stream",
     requires = ["flow_counts"]
 );
+extension_sql_file!("../sql/18_event.sql", name = "event", requires = ["stream"]);
 extension_sql_file!(
     "../sql/30_bindings.sql",
     name = "bindings",

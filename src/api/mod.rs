@@ -38,6 +38,7 @@ pub mod service;
 pub mod signal;
 pub mod signal_items;
 pub mod stats;
+pub mod stream;
 pub mod suspend;
 pub mod wait;
 pub mod words;

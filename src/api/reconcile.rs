@@ -94,6 +94,8 @@ reconcilers! {
     ff_reconcile_pending_waitpoint = "pending_waitpoint";
     /// Forgets the keys of signals and suspends past their lifetime, and erases secrets of no use.
     ff_reconcile_signal_gc = "signal_gc";
+    /// Deletes frames that nobody can see any more, and streams past their time.
+    ff_reconcile_stream_gc = "stream_gc";
     /// Forgets idempotency keys past their lifetime.
     ff_reconcile_idempotency = "idempotency";
     /// Resolves the edges of members of flows that have ended.

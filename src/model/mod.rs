@@ -24,6 +24,7 @@ pub mod policy;
 pub mod privilege;
 pub mod registration;
 pub mod retry;
+pub mod stream;
 pub mod suspension;
 pub mod tags;
 pub mod text;

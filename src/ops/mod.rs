@@ -19,6 +19,7 @@ pub mod lease;
 pub mod operator;
 pub mod role;
 pub mod save;
+pub mod stream;
 pub mod suspension;
 pub mod tally;
 pub mod worker;

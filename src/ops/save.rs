@@ -19,6 +19,7 @@ use crate::store::ready;
 use crate::store::timer::{Set, Timer};
 
 use super::flow::propagate;
+use super::stream::close;
 use super::suspension::waits;
 
 /// Writes changes to executions that exist, and what follows from the end of a flow's member (§40.3.4).
@@ -58,6 +59,7 @@ pub fn write(db: &Db, changes: &[Change], now: Instant) {
     store::execution::save_with_result(db, &results);
     store::execution::save_with_detail(db, &details);
     waits::settle(db, changes, now);
+    close::settle(db, changes, now);
     settle(db, changes, now);
 }
 

@@ -27,6 +27,7 @@ mod rest;
 mod retention;
 mod sibling_cancel;
 mod signal_gc;
+mod stream_gc;
 mod unblock;
 mod waitpoint;
 mod worker_ttl;
@@ -215,6 +216,12 @@ pub static ALL: &[Reconciler] = &[
         every_ms: 60_000,
         timed: false,
         run: signal_gc::run,
+    },
+    Reconciler {
+        name: "stream_gc",
+        every_ms: 60_000,
+        timed: false,
+        run: stream_gc::run,
     },
     Reconciler {
         name: "retention",

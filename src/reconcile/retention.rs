@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::model::due::{self, Duty};
 use crate::ops::clock;
 use crate::ops::execution::duty::rearm;
+use crate::ops::stream::gc;
 use crate::pg::spi::Db;
 use crate::store;
 use crate::store::purge::{self, Lot};
@@ -67,6 +68,9 @@ fn empty(db: &Db, lot: &Lot, scope: &Scope, namespace: Option<i32>, limit: usize
         .filter(|e| concerns(e, scope, namespace))
         .map(|e| e.place.id)
         .collect();
+    // Who is still appending would be waited for.
+    let busy = gc::busy(db, &spent);
+    spent.retain(|id| !busy.contains(id));
     let more = spent.len() > limit;
     spent.truncate(limit);
     done.extend(&spent);

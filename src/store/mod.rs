@@ -50,6 +50,7 @@ pub mod secret;
 pub mod sibling_cancel;
 pub mod signal;
 pub mod statement;
+pub mod stream;
 pub mod suspension;
 pub mod tally;
 pub mod timer;

@@ -55,6 +55,7 @@ mod signatures;
 mod single_facts;
 mod standby;
 mod state_vector;
+mod stream;
 mod support;
 mod surface;
 mod suspension;

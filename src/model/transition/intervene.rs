@@ -5,7 +5,7 @@ use crate::model::execution::{Execution, Progress};
 use crate::model::time::Instant;
 use crate::model::words::*;
 
-use super::{Blob, Change, runnable};
+use super::{Blob, Change, close_stream, runnable};
 
 /// T9: takes the lease away; the execution stays active until someone reclaims or cancels it.
 pub fn revoke(before: Execution, reason: &str, now: Instant) -> Change {
@@ -14,6 +14,7 @@ pub fn revoke(before: Execution, reason: &str, now: Instant) -> Change {
     let e = &mut change.after;
     e.lease.revoked_at = Some(now);
     e.lease.revoke_reason = Some(reason.to_owned());
+    close_stream(e, CloseReason::LeaseRevoked, now);
     e.attempt_deadline = None;
     e.blocking_detail = Some(format!("lease revoked: {reason}"));
     let vector = Vector {

@@ -11,7 +11,7 @@ use crate::pg::composite::Composite;
 use crate::pg::spi::{Db, Row, Stmt};
 use crate::pg::table::{Finder, Held, Named, Table};
 
-use super::{binding, ready};
+use super::{binding, ready, stream};
 
 mod columns;
 mod decode;
@@ -66,6 +66,12 @@ pub fn lock(db: &Db, id: Uuid) -> Option<Execution> {
 /// Locks executions in ascending id; absent ones, and those that the calling roles may not see, are left out.
 pub fn lock_all(db: &Db, ids: &[Uuid]) -> Vec<Execution> {
     lock_by(db, &binding::visible(db, ids), Held::Wait)
+}
+
+/// An execution as it stands, unlocked. One that the calling roles may not see is absent.
+pub fn look(db: &Db, id: Uuid) -> Option<Execution> {
+    let visible = *binding::visible(db, &[id]).first()?;
+    BY_ID.find(db, ID, |finder| finder.read(&[visible.into()], decode))
 }
 
 static SHARE: Stmt<2> = Stmt::new(
@@ -251,5 +257,6 @@ pub fn purge(db: &Db, ids: &[Uuid]) -> usize {
     if !waited.is_empty() {
         PURGE_WAITS.run(db, [array::uuids(waited)]);
     }
+    stream::purge(db, ids);
     PURGE.run(db, [array::uuids(ids.iter().copied())]).len()
 }

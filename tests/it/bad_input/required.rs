@@ -3,7 +3,7 @@
 use super::Inhabited;
 
 /// A call with every argument that has no default, as (function, arguments in order).
-const REQUIRED: [(&str, &[&str]); 69] = [
+const REQUIRED: [(&str, &[&str]); 75] = [
     ("ff_create_execution", &["'L'", "'k'"]),
     ("ff_create_executions", &["'[]'"]),
     ("ff_create_many", &["'L'", "'k'", "'{}'"]),
@@ -48,6 +48,12 @@ const REQUIRED: [(&str, &[&str]); 69] = [
         &["'{fp:1}:00000000-0000-0000-0000-000000000000'"],
     ),
     ("ff_read_events", &["'now'"]),
+    ("ff_append_frame", &["$1", "'x'"]),
+    ("ff_append_frames", &["$1", "'{x}'"]),
+    ("ff_read_stream", &["gen_random_uuid()"]),
+    ("ff_tail_stream", &["gen_random_uuid()"]),
+    ("ff_read_summary", &["gen_random_uuid()"]),
+    ("ff_stream_status", &["gen_random_uuid()"]),
     (
         "ff_add_execution_to_flow",
         &["gen_random_uuid()", "gen_random_uuid()"],

@@ -16,6 +16,7 @@ pub mod login;
 pub mod observe;
 pub mod pace;
 pub mod session;
+pub mod stream;
 pub mod template;
 pub mod waiting;
 pub mod work;

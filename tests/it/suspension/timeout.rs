@@ -51,6 +51,11 @@ fn s_52_part_timeouts_that_end_the_execution() {
             w.attempts(s.id)[0].text("failure_reason"),
             format!("suspension_timeout:{behavior}")
         );
+        assert_eq!(
+            w.closed(s.id, 0).as_deref(),
+            Some("suspension_timeout"),
+            "the stream"
+        );
         assert_eq!(w.suspension(s.id).text("close_reason"), closed);
         for point in &s.points {
             assert_eq!(w.waitpoint_state(point.id), format!("closed {closed}"));
