@@ -49,12 +49,12 @@ fn v_21_best_effort_frames_fade_and_push_nothing_out() {
     let claim = w.claimed("", "lease_ttl => '1 h'");
     w.frame(&claim.handle, b"first", "");
     for _ in 0..50 {
-        w.frame(&claim.handle, b"x", &best("2 s"));
+        w.frame(&claim.handle, b"x", &best("2 min"));
     }
     w.frame(&claim.handle, b"last", "");
-    w.advance_ms(3_000);
+    w.advance_ms(180_000);
     assert_eq!(w.output(claim.id, "").len(), 52, "twice their life");
-    w.advance_ms(2_000);
+    w.advance_ms(120_000);
     assert_eq!(w.output(claim.id, ""), ["first", "last"]);
     assert_eq!(w.stream_status(claim.id).big("retained_best_effort"), 0);
     for _ in 0..20 {
