@@ -44,7 +44,7 @@ fn ff_create_flow_graph(
 }
 
 /// Lists what is wrong with the document of a flow.
-#[pg_extern(volatile, parallel_unsafe, security_definer)]
+#[pg_extern(stable, parallel_unsafe, security_definer)]
 #[search_path(pg_catalog, pg_temp)]
 fn ff_validate_flow_document(
     document: Option<Jsonb>,

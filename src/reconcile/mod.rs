@@ -156,6 +156,24 @@ pub static ALL: &[Reconciler] = &[
         run: cascade::run,
     },
     Reconciler {
+        name: "sibling_cancel",
+        every_ms: 1_000,
+        timed: true,
+        run: sibling_cancel::run,
+    },
+    Reconciler {
+        name: "sibling_cancel_repair",
+        every_ms: 10_000,
+        timed: false,
+        run: sibling_cancel::repair,
+    },
+    Reconciler {
+        name: "cancel_backlog",
+        every_ms: 15_000,
+        timed: true,
+        run: cancel_backlog::run,
+    },
+    Reconciler {
         name: "dependency",
         every_ms: 15_000,
         timed: false,
@@ -180,24 +198,6 @@ pub static ALL: &[Reconciler] = &[
         every_ms: 5_000,
         timed: false,
         run: waitpoint::run,
-    },
-    Reconciler {
-        name: "sibling_cancel",
-        every_ms: 1_000,
-        timed: true,
-        run: sibling_cancel::run,
-    },
-    Reconciler {
-        name: "sibling_cancel_repair",
-        every_ms: 10_000,
-        timed: false,
-        run: sibling_cancel::repair,
-    },
-    Reconciler {
-        name: "cancel_backlog",
-        every_ms: 15_000,
-        timed: true,
-        run: cancel_backlog::run,
     },
     Reconciler {
         name: "worker_ttl",

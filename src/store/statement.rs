@@ -44,10 +44,13 @@ impl<const N: usize> Write<N> {
         }
     }
 
-    /// Writes all rows.
-    pub fn run(&self, db: &Db, rows: &[[Arg; N]]) {
+    /// Writes all rows; of those that are deleted, whether each was there to be.
+    pub fn run(&self, db: &Db, rows: &[[Arg; N]]) -> Vec<bool> {
         match self.verb {
-            Verb::Insert => self.table.insert(db, &self.columns, u128::MAX, rows),
+            Verb::Insert => {
+                self.table.insert(db, &self.columns, u128::MAX, rows);
+                Vec::new()
+            }
             Verb::Delete => self.table.delete(db, &self.columns, rows),
         }
     }

@@ -198,18 +198,22 @@ pub fn due_in_lane(
 /// before that. Returns how many timers were taken away.
 pub fn retire(db: &Db, now: Instant, limit: usize) -> usize {
     let mut spent = Vec::new();
-    let mut purges = Vec::new();
+    let mut ends = Vec::new();
     let lanes: Vec<i32> = LANES.run(db, []).iter().map(|r| r.get(1)).collect();
     for lane in lanes {
         let due = || first(db, lane, now, limit);
         execution::ends(db, due, |timer, purge_at| {
             spent.push(timer);
-            purges.extend(purge_at.map(|at| (at, timer.id)));
+            ends.push(purge_at.map(|at| (at, timer.id)));
         });
     }
-    delete(db, &spent);
-    purge::insert(db, purges);
-    spent.len()
+    // What another session takes away just now, it lists.
+    let taken = DELETE.run(db, &args(&spent));
+    let mine = |(end, taken): (_, bool)| taken.then_some(end);
+    let ends: Vec<_> = ends.into_iter().zip(taken).filter_map(mine).collect();
+    let count = ends.len();
+    purge::insert(db, ends.into_iter().flatten().collect());
+    count
 }
 
 /// The first due live timers of a lane.

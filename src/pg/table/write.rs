@@ -96,24 +96,29 @@ impl Table {
         }
     }
 
-    /// Deletes the rows of keys; a row that is gone already, or being deleted, is passed over.
-    pub fn delete<R: AsRef<[Arg]>>(&self, _db: &Db, columns: &[Named], keys: &[R]) {
+    /// Deletes the rows of keys, and tells of each key whether it did. A row that is gone, or that another transaction is
+    /// deleting, is passed over: nobody waits for who deletes the same.
+    pub fn delete<R: AsRef<[Arg]>>(&self, _db: &Db, columns: &[Named], keys: &[R]) -> Vec<bool> {
         if keys.is_empty() {
-            return;
+            return Vec::new();
         }
         let open = self.open(columns);
         // SAFETY: the search ends before the relation is closed.
         unsafe {
             let mut search = Search::of_latest(&open);
-            for key in keys {
+            let mut remove_all = |key: &R| {
+                let mut any = false;
                 search.by(key.as_ref());
                 while let Some(slot) = search.next() {
-                    remove(&open, slot);
+                    any |= !leaving(slot) && remove(&open, slot);
                 }
-            }
+                any
+            };
+            let deleted = keys.iter().map(&mut remove_all).collect();
             search.end();
             open.close();
             pg_sys::CommandCounterIncrement();
+            deleted
         }
     }
 }
@@ -256,11 +261,27 @@ pub(super) unsafe fn replace(
     }
 }
 
-/// Deletes a row, unless somebody else does.
+/// Whether another transaction that still runs is deleting a row.
+///
+/// # Safety
+/// The slot holds a row of a heap.
+unsafe fn leaving(slot: *mut pg_sys::TupleTableSlot) -> bool {
+    // SAFETY: as the caller promises; the row stays pinned.
+    unsafe {
+        let header = &*(*(*slot.cast::<pg_sys::HeapTupleTableSlot>()).tuple).t_data;
+        let plain = (pg_sys::HEAP_XMAX_INVALID | pg_sys::HEAP_XMAX_IS_MULTI) as u16;
+        let by = header.t_choice.t_heap.t_xmax;
+        header.t_infomask & plain == 0
+            && !pg_sys::TransactionIdIsCurrentTransactionId(by)
+            && pg_sys::TransactionIdIsInProgress(by)
+    }
+}
+
+/// Deletes a row, unless somebody else has; whether it did.
 ///
 /// # Safety
 /// The slot holds a row of the open relation.
-unsafe fn remove(open: &Open, slot: *mut pg_sys::TupleTableSlot) {
+unsafe fn remove(open: &Open, slot: *mut pg_sys::TupleTableSlot) -> bool {
     // SAFETY: as the caller promises.
     let result = unsafe {
         let mut failure = pg_sys::TM_FailureData::default();
@@ -278,4 +299,5 @@ unsafe fn remove(open: &Open, slot: *mut pg_sys::TupleTableSlot) {
     if result == pg_sys::TM_Result::TM_Updated {
         pgrx::error!("an entry that is only ever deleted was changed in place");
     }
+    result == pg_sys::TM_Result::TM_Ok
 }
