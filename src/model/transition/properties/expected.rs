@@ -124,6 +124,7 @@ fn closing(transition: &str) -> Option<&'static str> {
         "T12" => "attempt_success",
         "T13" | "T13a" | "T14" => "attempt_failure",
         "T15" => "attempt_cancelled",
+        "T5" | "T17, T5" => "dependency_impossible",
         "T21" | "T21a" | "T22" | "T23" => "expired",
         "suspension timeout" => "suspension_timeout",
         _ => return None,
