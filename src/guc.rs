@@ -96,6 +96,9 @@ ints! {
     SUSPEND_DEDUP_GRACE = c"ff_engine.suspend_dedup_grace", 60_000, 0, DAY_MS, Ms, 20, c"How long beyond its timeout the key of a suspend is remembered.";
     SUSPEND_DEDUP_MAX = c"ff_engine.suspend_dedup_max", 7 * DAY_S, 0, i32::MAX, S, 20, c"How long the key of a suspend is remembered at most.";
     DEFAULT_ROTATION_GRACE = c"ff_engine.default_rotation_grace", DAY_S, 0, i32::MAX, S, 20, c"How long a retired signing key goes on verifying when none is given.";
+    USAGE_DEDUP_TTL = c"ff_engine.usage_dedup_ttl", DAY_S, 1, i32::MAX, S, 50, c"Lifetime of the deduplication key of a usage report.";
+    BUDGET_ENFORCE_BATCH = c"ff_engine.budget_enforce_batch", 500, 1, 100_000, None, 50, c"Executions that one pass of budget enforcement acts on.";
+    ADMISSION_GRACE = c"ff_engine.admission_grace", 60_000, 0, DAY_MS, Ms, 50, c"Age after which an admission slot without a running execution is freed.";
     RECONCILE_BATCH = c"ff_engine.reconcile_batch", 1000, 1, 100_000, None, 10, c"Default batch of a reconciler.";
     CLOCK_OFFSET = c"ff_engine.clock_offset", 0, i32::MIN, i32::MAX, Ms, 10, c"Added to the clock of this session, for tests.";
 }

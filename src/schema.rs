@@ -37,10 +37,12 @@ extension_sql_file!(
     requires = ["worker"]
 );
 extension_sql_file!(
-    "../sql/18_event.sql",
-    name = "event",
+    "../sql/15_budget.sql",
+    name = "budget",
     requires = ["suspension"]
 );
+extension_sql_file!("../sql/16_quota.sql", name = "quota", requires = ["budget"]);
+extension_sql_file!("../sql/18_event.sql", name = "event", requires = ["quota"]);
 extension_sql_file!(
     "../sql/30_bindings.sql",
     name = "bindings",
@@ -116,9 +118,19 @@ extension_sql_file!(
     ]
 );
 extension_sql_file!(
+    "../sql/53_limits.sql",
+    name = "limit_reads",
+    requires = [
+        "suspension_reads",
+        check::ff_engine::known_budget,
+        check::ff_engine::known_quota,
+        check::ff_engine::given_as,
+    ]
+);
+extension_sql_file!(
     "../sql/53_explain.sql",
     name = "explain",
-    requires = ["suspension_reads"]
+    requires = ["limit_reads"]
 );
 extension_sql_file!(
     "../sql/54_health.sql",

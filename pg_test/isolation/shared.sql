@@ -18,7 +18,9 @@ $$;
 CREATE PROCEDURE forget() LANGUAGE sql AS $$
     TRUNCATE ff_engine.execution, ff_engine.execution_input, ff_engine.attempt, ff_engine.ready, ff_engine.timer,
              ff_engine.idempotency, ff_engine.suspension, ff_engine.suspension_key, ff_engine.waitpoint, ff_engine.waitpoint_expiry,
-             ff_engine.signal, ff_engine.signal_key, ff_engine.satisfier, ff_engine.waitpoint_secret;
+             ff_engine.signal, ff_engine.signal_key, ff_engine.satisfier, ff_engine.waitpoint_secret,
+             ff_engine.budget, ff_engine.budget_usage, ff_engine.budget_pool, ff_engine.budget_ledger, ff_engine.budget_dedup,
+             ff_engine.attachment, ff_engine.denied, ff_engine.quota, ff_engine.quota_token, ff_engine.quota_slot;
     UPDATE ff_engine.tally_position SET next = NULL
 $$;
 

@@ -28,6 +28,9 @@ pub enum Code {
     OperatorSigningKeySeeded = 26,
     OperatorSigningKeyRotated = 27,
     OperatorSigningKeyRevoked = 28,
+    OperatorBudgetHardBreach = 36,
+    OperatorBudgetSoftBreach = 37,
+    OperatorBudgetReset = 38,
     WorkerRegistered = 41,
     WorkerRefreshed = 42,
     WorkerMarkedDead = 43,
@@ -63,7 +66,7 @@ pub const FAMILIES: [&str; 7] = [
 
 impl Code {
     /// Every code.
-    pub const ALL: [Code; 39] = [
+    pub const ALL: [Code; 42] = [
         Code::LeaseAcquired,
         Code::LeaseRenewed,
         Code::LeaseReleased,
@@ -83,6 +86,9 @@ impl Code {
         Code::OperatorSigningKeySeeded,
         Code::OperatorSigningKeyRotated,
         Code::OperatorSigningKeyRevoked,
+        Code::OperatorBudgetHardBreach,
+        Code::OperatorBudgetSoftBreach,
+        Code::OperatorBudgetReset,
         Code::WorkerRegistered,
         Code::WorkerRefreshed,
         Code::WorkerMarkedDead,
@@ -127,6 +133,9 @@ impl Code {
             Code::OperatorSigningKeySeeded => ("operator", "signing_key_seeded"),
             Code::OperatorSigningKeyRotated => ("operator", "signing_key_rotated"),
             Code::OperatorSigningKeyRevoked => ("operator", "signing_key_revoked"),
+            Code::OperatorBudgetHardBreach => ("operator", "budget_hard_breach"),
+            Code::OperatorBudgetSoftBreach => ("operator", "budget_soft_breach"),
+            Code::OperatorBudgetReset => ("operator", "budget_reset"),
             Code::WorkerRegistered => ("worker", "registered"),
             Code::WorkerRefreshed => ("worker", "refreshed"),
             Code::WorkerMarkedDead => ("worker", "marked_dead"),

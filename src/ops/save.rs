@@ -3,6 +3,8 @@
 //! No operation touches the ready queue or the timers by itself. Both follow here from the execution before
 //! and after, so that no operation can forget them; see `model::due` for what they are.
 
+use uuid::Uuid;
+
 use crate::model::due::{self, Ready};
 use crate::model::execution::Execution;
 use crate::model::moved::Moved;
@@ -56,6 +58,8 @@ pub fn settle(db: &Db, changes: &[Change], now: Instant) {
     let mut gone = Vec::new();
     let mut new = Vec::new();
     let (mut routed, mut unrouted) = (Vec::new(), Vec::new());
+    let (mut admitted, mut denied) = (Vec::new(), Vec::new());
+    let mut freed = Vec::new();
     let mut timers = Vec::new();
     let mut spent = Vec::new();
     let mut events: Vec<Announced> = Vec::new();
@@ -74,6 +78,15 @@ pub fn settle(db: &Db, changes: &[Change], now: Instant) {
             routed.extend(missed);
             unrouted.extend(misses);
         }
+        let refused = change.before.as_ref().and_then(due::denied);
+        let refuses = due::denied(after);
+        if refused != refuses {
+            admitted.extend(refused);
+            denied.extend(refuses);
+        }
+        let held = change.before.iter().flat_map(|e| &e.slots);
+        let gone_slots = held.filter(|slot| !after.slots.contains(slot));
+        freed.extend(gone_slots.map(|slot| (*slot, after)));
         let due_at = due::arm(change.before.as_ref(), after);
         timers.extend(due_at.map(|at| timer(after, at)));
         let (had_lost, has_lost) = (change.before.as_ref().and_then(due::lost), due::lost(after));
@@ -95,6 +108,9 @@ pub fn settle(db: &Db, changes: &[Change], now: Instant) {
     store::ready::insert(db, &entries);
     store::unrouted::delete(db, &routed);
     store::unrouted::insert(db, &unrouted);
+    store::denied::delete(db, &admitted);
+    store::denied::insert(db, &denied);
+    free(db, freed);
     store::timer::delete(db, &spent);
     store::timer::insert(db, &timers);
     store::event::append(db, now, &events);
@@ -103,6 +119,16 @@ pub fn settle(db: &Db, changes: &[Change], now: Instant) {
         xact::completed();
     }
     tell(&gone, &new, &timers);
+}
+
+/// Frees slots, ascending. Who waits for work of their lanes may get some now.
+fn free(db: &Db, mut slots: Vec<(Uuid, &Execution)>) {
+    slots.sort_by_key(|(quota, e)| (*quota, e.place.id));
+    for (quota, e) in slots {
+        if store::quota::free(db, quota, e.place.id) {
+            xact::reopened(e.place.lane);
+        }
+    }
 }
 
 /// Whether the attempt that a change supersedes may have left a failure detail.

@@ -13,9 +13,12 @@ use crate::pg::runs::{self, Runs};
 use crate::pg::spi::Db;
 use crate::store;
 
+mod admission;
 mod batch;
+mod budget;
 mod due;
 mod idempotency;
+mod quota;
 mod retention;
 mod signal_gc;
 mod unblock;
@@ -126,11 +129,35 @@ pub static ALL: &[Reconciler] = &[
     duty!("attempt_timeout", 2_000, AttemptTimeout),
     duty!("suspension_timeout", 1_000, SuspensionTimeout),
     duty!("lease_expiry", 1_500, LeaseExpiry),
+    Reconciler {
+        name: "budget_reset",
+        every_ms: 15_000,
+        timed: true,
+        run: budget::reset,
+    },
+    Reconciler {
+        name: "budget_enforce",
+        every_ms: 5_000,
+        timed: false,
+        run: budget::enforce,
+    },
     duty!("delayed", 750, Delay),
     duty!("grant_expiry", 5_000, Grant),
     Reconciler {
+        name: "budget_counters",
+        every_ms: 30_000,
+        timed: false,
+        run: budget::counters,
+    },
+    Reconciler {
+        name: "quota_counters",
+        every_ms: 30_000,
+        timed: false,
+        run: quota::run,
+    },
+    Reconciler {
         name: "unblock",
-        every_ms: 5_000,
+        every_ms: 750,
         timed: false,
         run: unblock::run,
     },
@@ -201,5 +228,10 @@ pub fn find(name: &str) -> Option<&'static Reconciler> {
 
 /// The earliest instant at which a duty may have something to do.
 pub fn next_due(db: &Db) -> Option<Instant> {
-    store::timer::next(db)
+    let timer = store::timer::next(db);
+    let reset = store::budget::nearest_reset(db);
+    match (timer, reset) {
+        (Some(timer), Some(reset)) => Some(timer.min(reset)),
+        (one, other) => one.or(other),
+    }
 }

@@ -84,7 +84,24 @@ pub fn name(db: &Db, id: i32) -> Option<String> {
     NAMES.with(|known| known.get_or(id, read))
 }
 
+static NAMESPACE_NAME: Stmt<1> = Stmt::new(
+    c"SELECT n.name FROM ff_engine.namespace AS n WHERE n.namespace_id = $1",
+    [INT4OID],
+);
+
+/// The name of a namespace's number.
+pub fn namespace_name(db: &Db, id: i32) -> Option<String> {
+    let read = || {
+        NAMESPACE_NAME
+            .run(db, [id.into()])
+            .first()
+            .map(|r| r.get(1))
+    };
+    NAMESPACE_NAMES.with(|known| known.get_or(id, read))
+}
+
 thread_local! {
+    static NAMESPACE_NAMES: Shared<i32, String> = const { Shared::new() };
     static NAMES: Shared<i32, String> = const { Shared::new() };
     static LANES: Shared<String, Lane> = const { Shared::new() };
     static NAMESPACES: Shared<String, i32> = const { Shared::new() };

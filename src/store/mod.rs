@@ -16,10 +16,13 @@ macro_rules! sql {
     };
 }
 
+pub mod attachment;
 pub mod attempt;
 pub mod binding;
+pub mod budget;
 pub mod claimer;
 pub mod cron;
+pub mod denied;
 pub mod event;
 pub mod event_window;
 pub mod execution;
@@ -32,12 +35,14 @@ pub mod moved;
 pub mod observed;
 pub mod process;
 pub mod queue;
+pub mod quota;
 pub mod ready;
 pub mod role;
 pub mod scan;
 pub mod secret;
 pub mod signal;
 pub mod statement;
+pub mod subject;
 pub mod suspension;
 pub mod tally;
 pub mod timer;

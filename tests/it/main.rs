@@ -28,6 +28,7 @@ mod identity;
 mod isolation;
 mod lanes;
 mod lease;
+mod limits;
 mod maintenance;
 mod many_queues;
 mod names;

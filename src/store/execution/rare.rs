@@ -53,6 +53,9 @@ rare! {
     waitpoint: Uuid,
     suspension_timeout: i64,
     pending_waitpoints: i32,
+    limited: bool,
+    slots: Vec<Uuid>,
+    offered: (Uuid, i64),
     grant: RareGrant,
 }
 
@@ -141,6 +144,9 @@ impl Rare {
             waitpoint: e.waitpoint,
             suspension_timeout: at(e.suspension_timeout),
             pending_waitpoints: count(e.pending_waitpoints),
+            limited: e.limited.then_some(true),
+            offered: e.offered.map(|(quota, until)| (quota, until.0)),
+            slots: (!e.slots.is_empty()).then(|| e.slots.clone()),
             grant: e.grant.as_ref().map(RareGrant::from),
         };
         (rare != Rare::default()).then_some(rare)

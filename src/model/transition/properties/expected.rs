@@ -14,7 +14,7 @@ pub struct Expected {
 }
 
 /// What a random life must be able to take.
-pub const TRANSITIONS: [&str; 33] = [
+pub const TRANSITIONS: [&str; 34] = [
     "T6",
     "T7",
     "T8",
@@ -43,6 +43,7 @@ pub const TRANSITIONS: [&str; 33] = [
     "T24",
     "T25",
     "T26",
+    "T28",
     "renew",
     "priority",
     "grant",
@@ -100,6 +101,9 @@ fn row(transition: &'static str) -> &'static str {
         }
         "T26" => {
             "runnable unowned eligible_now waiting_for_worker none pending_replay_attempt waiting"
+        }
+        "T28" => {
+            "runnable unowned blocked_by_budget waiting_for_budget none attempt_interrupted rate_limited"
         }
         _ => "= = = = = = =",
     }
