@@ -28,7 +28,8 @@ BEGIN ATOMIC
         (9, 'ff_reconciler_errors', 'counter', 'Rows whose handling raised an error.'),
         (10, 'ff_reconciler_failures', 'counter', 'Runs of a reconciler that raised as a whole.'),
         (11, 'ff_reconciler_last_run_timestamp_seconds', 'gauge', 'When a reconciler last went through.'),
-        (12, 'ff_health', 'gauge', 'Checks of ff_health(): 0 is ok, 1 is warn, 2 is fail.')),
+        (12, 'ff_health', 'gauge', 'Checks of ff_health(): 0 is ok, 1 is warn, 2 is fail.'),
+        (13, 'ff_token_refusals', 'counter', 'Waitpoint tokens that were refused, by signing key and reason.')),
     sample (place, suffix, labels, value) AS (
         SELECT 1, '', ff_engine.label('lane', l.lane) || ',' || ff_engine.label('state', s.state), s.n::numeric
           FROM lanes AS l
@@ -64,7 +65,10 @@ BEGIN ATOMIC
          WHERE v.value IS NOT NULL
         UNION ALL
         SELECT 12, '', ff_engine.label('check', h.check_name), array_position(ARRAY['ok', 'warn', 'fail'], h.status) - 1
-          FROM @extschema@.ff_health() AS h)
+          FROM @extschema@.ff_health() AS h
+        UNION ALL
+        SELECT 13, '_total', ff_engine.label('kid', coalesce(t.kid, '')) || ',' || ff_engine.label('reason', t.reason), t.refused
+          FROM ff_engine.token_refusals() AS t)
     SELECT string_agg(f.text, '' ORDER BY f.place) || E'# EOF\n'
       FROM (SELECT f.place,
                    format(E'# TYPE %s %s\n# HELP %s %s\n', f.name, f.kind, f.name, f.help)

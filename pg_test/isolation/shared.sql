@@ -7,9 +7,9 @@ DECLARE
 BEGIN
     EXECUTE statement INTO answer;
     RETURN answer;
-EXCEPTION WHEN SQLSTATE 'FF001' OR SQLSTATE 'FF203' OR SQLSTATE 'FF204' OR SQLSTATE 'FF205' OR SQLSTATE 'FF210'
+EXCEPTION WHEN SQLSTATE 'FF001' OR SQLSTATE 'FF101' OR SQLSTATE 'FF203' OR SQLSTATE 'FF204' OR SQLSTATE 'FF205' OR SQLSTATE 'FF210'
     OR SQLSTATE 'FF401' OR SQLSTATE 'FF402' OR SQLSTATE 'FF403' OR SQLSTATE 'FF404' OR SQLSTATE 'FF405' OR SQLSTATE 'FF406' OR SQLSTATE 'FF407'
-    OR SQLSTATE 'FF410' OR SQLSTATE 'FF130' THEN
+    OR SQLSTATE 'FF305' OR SQLSTATE 'FF410' OR SQLSTATE 'FF130' THEN
     RETURN format('%s %s', SQLSTATE, split_part(SQLERRM, ':', 1));
 END;
 $$;
@@ -35,5 +35,13 @@ CREATE FUNCTION signalled(key text, name text) RETURNS text LANGUAGE plpgsql AS 
 BEGIN
     RETURN (SELECT attempted(format('SELECT effect FROM ff_deliver_signal(%L, %L, %L)', p.waitpoint_id, p.waitpoint_token, name))
               FROM point AS p WHERE p.waitpoint_key = key);
+END;
+$$;
+
+-- What becomes of a suspend whose suspension and only waitpoint get these ids.
+CREATE FUNCTION suspended(handle text, suspension uuid, waitpoint uuid) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN attempted(format('SELECT outcome FROM ff_suspend(%L, ff_cond_signal(''a''), %L, suspension_id => %L)', handle,
+                            jsonb_build_array(jsonb_build_object('key', 'a', 'id', waitpoint)), suspension));
 END;
 $$;

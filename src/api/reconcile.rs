@@ -30,6 +30,7 @@ fn scope(
         partitions: partitions(range)?,
         namespace,
         tags: object(tags, "tags")?,
+        patient: false,
     })
 }
 

@@ -6,6 +6,7 @@ use pgrx::prelude::*;
 use crate::model::time::Instant;
 use crate::pg::calls;
 use crate::pg::mark;
+use crate::pg::rejection;
 use crate::pg::srf::TableIterator;
 use crate::reconcile;
 
@@ -87,6 +88,22 @@ mod ff_engine {
             )
         };
         TableIterator::new(calls::all().into_iter().map(row))
+    }
+
+    /// Waitpoint tokens refused in this database since the server started, by the name of their key and the reason.
+    #[pg_extern(stable, parallel_restricted)]
+    #[search_path(pg_catalog, pg_temp)]
+    #[allow(clippy::type_complexity)]
+    pub fn token_refusals() -> TableIterator<
+        'static,
+        (
+            name!(kid, Option<String>),
+            name!(reason, &'static str),
+            name!(refused, i64),
+        ),
+    > {
+        let row = |r: rejection::Refused| (r.kid, r.reason, r.count as i64);
+        TableIterator::new(rejection::all().into_iter().map(row))
     }
 
     /// Queues whose low-water mark the server remembers, and how many it can.

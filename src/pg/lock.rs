@@ -2,12 +2,22 @@
 
 use pgrx::pg_sys;
 
-fn object(
-    database: pg_sys::Oid,
-    class: pg_sys::Oid,
-    object: pg_sys::Oid,
-    sub: u16,
-) -> pg_sys::LOCKTAG {
+/// What the locks of this module are on.
+#[derive(Clone, Copy)]
+enum Object {
+    /// This database.
+    Database,
+    /// The extension, and what it is about: 0 for itself.
+    Extension(u16),
+}
+
+fn tag(object: Object) -> pg_sys::LOCKTAG {
+    // SAFETY: set once when the process connected.
+    let here = unsafe { pg_sys::MyDatabaseId };
+    let (database, class, object, sub) = match object {
+        Object::Database => (pg_sys::InvalidOid, pg_sys::DatabaseRelationId, here, 0),
+        Object::Extension(sub) => (here, pg_sys::ExtensionRelationId, extension().into(), sub),
+    };
     pg_sys::LOCKTAG {
         locktag_field1: database.into(),
         locktag_field2: class.into(),
@@ -18,6 +28,12 @@ fn object(
     }
 }
 
+/// OID of the extension in this database, 0 if it is not installed.
+pub fn extension() -> u32 {
+    // SAFETY: a catalog look-up inside a transaction.
+    u32::from(unsafe { pg_sys::get_extension_oid(c"ff_engine".as_ptr(), true) })
+}
+
 fn acquire(tag: &pg_sys::LOCKTAG, mode: u32, session: bool) -> bool {
     // SAFETY: the tag is complete; without waiting the answer comes at once.
     let result = unsafe { pg_sys::LockAcquire(tag, mode as i32, session, true) };
@@ -26,49 +42,30 @@ fn acquire(tag: &pg_sys::LOCKTAG, mode: u32, session: bool) -> bool {
 
 /// Takes, for the life of this process, the lock that makes it the only worker of its database.
 pub fn only_worker() -> bool {
-    // SAFETY: set once when the process connected; a catalog look-up inside a transaction.
-    let (database, extension) = unsafe {
-        (
-            pg_sys::MyDatabaseId,
-            pg_sys::get_extension_oid(c"ff_engine".as_ptr(), true),
-        )
-    };
     // A lock of this method is released when the process ends, however it ends.
     let tag = pg_sys::LOCKTAG {
         locktag_lockmethodid: pg_sys::USER_LOCKMETHOD as u8,
-        ..object(database, pg_sys::ExtensionRelationId, extension, 1)
+        ..tag(Object::Extension(1))
     };
     acquire(&tag, pg_sys::ExclusiveLock, true)
 }
 
+/// Whether this transaction, until it ends, is the one that stores the installation's identity.
+pub fn draws_installation() -> bool {
+    acquire(&tag(Object::Extension(2)), pg_sys::ExclusiveLock, false)
+}
+
 /// Whether somebody drops, renames or copies this database and waits for its sessions to go.
 pub fn database_is_wanted_elsewhere() -> bool {
-    // SAFETY: set once when the process connected.
-    let database = unsafe { pg_sys::MyDatabaseId };
-    !acquire(
-        &object(pg_sys::InvalidOid, pg_sys::DatabaseRelationId, database, 0),
-        pg_sys::RowExclusiveLock,
-        false,
-    )
+    !acquire(&tag(Object::Database), pg_sys::RowExclusiveLock, false)
 }
 
 /// Keeps the extension from being dropped until the transaction ends; false if somebody is dropping it.
 ///
 /// DROP EXTENSION locks the extension before its tables, so a process that asks for it first cannot deadlock.
 pub fn extension_stays() -> bool {
-    // SAFETY: set once when the process connected; a catalog look-up inside a transaction.
-    let (database, extension) = unsafe {
-        (
-            pg_sys::MyDatabaseId,
-            pg_sys::get_extension_oid(c"ff_engine".as_ptr(), true),
-        )
-    };
-    extension != pg_sys::InvalidOid
-        && acquire(
-            &object(database, pg_sys::ExtensionRelationId, extension, 0),
-            pg_sys::AccessShareLock,
-            false,
-        )
+    extension() != 0
+        && acquire(&tag(Object::Extension(0)), pg_sys::AccessShareLock, false)
         // It may have gone while the lock was asked for.
         && super::session::extension_exists(c"ff_engine")
 }

@@ -39,7 +39,9 @@ struct Key {
     database: u32,
     kid: [u8; KID_BYTES],
     length: usize,
+    /// By reason, since the server started, and of these what the log has not told yet.
     refused: [u64; REASONS.len()],
+    untold: [u64; REASONS.len()],
     logged_at: i64,
     seen_at: i64,
 }
@@ -49,6 +51,7 @@ const FREE: Key = Key {
     kid: [0; KID_BYTES],
     length: 0,
     refused: [0; REASONS.len()],
+    untold: [0; REASONS.len()],
     logged_at: i64::MIN,
     seen_at: i64::MIN,
 };
@@ -117,14 +120,16 @@ impl Rejections {
         })?;
         let key = self.keys.get_mut(at)?;
         key.seen_at = now;
-        if let Some(n) = key.refused.get_mut(reason as usize) {
-            *n += 1;
+        for counts in [&mut key.refused, &mut key.untold] {
+            if let Some(n) = counts.get_mut(reason as usize) {
+                *n += 1;
+            }
         }
         if now.saturating_sub(key.logged_at) < QUIET {
             return None;
         }
         key.logged_at = now;
-        Some(std::mem::replace(&mut key.refused, [0; REASONS.len()]))
+        Some(std::mem::replace(&mut key.untold, [0; REASONS.len()]))
     }
 
     /// Notes the execution; when there is no room the latest note gives way.
@@ -182,6 +187,39 @@ fn log(kid: Option<&str>, refused: &[u64]) {
         "ff_engine: refused waitpoint tokens of {kid}: {}",
         numbers.join(", ")
     ));
+}
+
+/// How many tokens of a key were refused for a reason.
+pub struct Refused {
+    /// Name of the key; none if the tokens named no known one.
+    pub kid: Option<String>,
+    /// Why.
+    pub reason: &'static str,
+    /// How many.
+    pub count: u64,
+}
+
+/// What was refused in this database since the server started; nothing without preloading.
+pub fn all() -> Vec<Refused> {
+    if !shared::preloaded() {
+        return Vec::new();
+    }
+    let database = session::database();
+    let keys = REJECTIONS.share().keys;
+    let mine = keys.iter().filter(|k| k.database == database);
+    mine.flat_map(|key| {
+        let name = String::from_utf8_lossy(key.kid.get(..key.length).unwrap_or_default());
+        let kid = (key.length > 0).then(|| name.into_owned());
+        let counts = REASONS.iter().zip(key.refused).filter(|(_, n)| *n > 0);
+        counts
+            .map(|(reason, count)| Refused {
+                kid: kid.clone(),
+                reason,
+                count,
+            })
+            .collect::<Vec<_>>()
+    })
+    .collect()
 }
 
 /// Takes the notes of this database: executions and when a token was last refused there.

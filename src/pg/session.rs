@@ -130,6 +130,12 @@ pub fn warn(message: &str) {
     pgrx::warning!("{message}");
 }
 
+/// What tells this server and its copies from all others.
+pub fn server() -> u64 {
+    // SAFETY: read from the control file when the server started.
+    unsafe { pg_sys::GetSystemIdentifier() }
+}
+
 /// OID of this session's database.
 pub fn database() -> u32 {
     // SAFETY: set once when the backend connected.

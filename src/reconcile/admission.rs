@@ -24,6 +24,7 @@ use crate::store::quota;
 use crate::store::ready::HEAD;
 
 use super::due::concerns;
+use super::rest::Row;
 use super::{Scope, Tally, batch};
 
 /// Executions looked at in one go.
@@ -64,7 +65,7 @@ impl Run<'_> {
 
     /// What one policy holds back. If asking it fails, all of that stays as it is.
     fn holder(&mut self, holder: Holder) {
-        let asked = batch::handle(&[holder], name, |_| {
+        let asked = batch::handle(self.scope, &[holder], row, |_| {
             let room = room_of(self.db, holder)?;
             Ok(Tally {
                 processed: i32::try_from(room).unwrap_or(i32::MAX),
@@ -170,7 +171,7 @@ impl Run<'_> {
                         Policy::Budget(id) => Holder::Budget(*id),
                         Policy::Quota(id) => Holder::Quota(*id),
                     };
-                    let asked = batch::handle(&[holder], name, |_| {
+                    let asked = batch::handle(self.scope, &[holder], row, |_| {
                         Ok(Tally {
                             processed: i32::from(room_of(db, holder)? > 0),
                             ..Tally::default()
@@ -191,8 +192,8 @@ impl Run<'_> {
         if page.is_empty() {
             return 0;
         }
-        let name = |p: &Position| format!("execution {}", p.id);
-        let done = batch::handle(page, name, |page| {
+        let row = |p: &Position| Row::Execution(p.id);
+        let done = batch::handle(self.scope, page, row, |page| {
             let ids: Vec<Uuid> = page.iter().map(|p| p.id).collect();
             let locked = store::execution::lock_free(self.db, &ids);
             let now = clock::now();
@@ -223,12 +224,8 @@ impl Run<'_> {
     }
 }
 
-fn name(holder: &Holder) -> String {
-    match holder {
-        Holder::Budget(id) => format!("what waits for budget {id}"),
-        Holder::Quota(id) => format!("what waits for quota policy {id}"),
-        Holder::Caller => "what callers blocked".to_owned(),
-    }
+fn row(holder: &Holder) -> Row {
+    Row::Waiting(holder.id())
 }
 
 /// How many executions a policy has room for; a budget for any number or none.

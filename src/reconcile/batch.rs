@@ -1,30 +1,41 @@
 //! Handles a page of rows at once, and row by row only after that has failed, so that one bad row stops no other.
 
 use crate::error::Result;
-use crate::pg::{session, subxact, trial};
+use crate::pg::{subxact, trial};
 
-use super::Tally;
+use super::rest::{self, Row};
+use super::{Scope, Tally};
 
 /// Handles rows in a subtransaction, after a failure each in one of its own; a WARNING names those that fail.
-pub fn handle<T>(
+pub fn handle<T: Clone>(
+    scope: &Scope,
     rows: &[T],
-    name: impl Fn(&T) -> String,
+    row: impl Fn(&T) -> Row,
     work: impl Fn(&[T]) -> Result<Tally>,
 ) -> Tally {
+    let resting = scope.resting();
+    let rows: Vec<T> = rows
+        .iter()
+        .filter(|r| !resting.contains_key(&row(r)))
+        .cloned()
+        .collect();
+    if rows.is_empty() {
+        return Tally::default();
+    }
     // What is refused is undone as well as what is raised.
     let attempt = |rows: &[T]| {
         subxact::attempt(|| trial::attempt(|| work(rows)))
             .and_then(|done| done.map_err(|e| e.message()))
     };
-    let failure = match attempt(rows) {
+    let failure = match attempt(&rows) {
         Ok(done) => return done,
         Err(message) => message,
     };
     let mut tally = Tally::default();
-    for row in rows {
+    for each in &rows {
         let done = match rows.len() {
             1 => Err(failure.clone()),
-            _ => attempt(std::slice::from_ref(row)),
+            _ => attempt(std::slice::from_ref(each)),
         };
         match done {
             Ok(done) => {
@@ -33,7 +44,7 @@ pub fn handle<T>(
             }
             Err(message) => {
                 tally.errors += 1;
-                session::warn(&format!("{} could not be reconciled: {message}", name(row)));
+                rest::report(row(each), &message);
             }
         }
     }

@@ -12,10 +12,11 @@ use crate::pg::spi::Db;
 use crate::store::budget;
 
 use super::due::{concerns, namespace};
+use super::rest::Row;
 use super::{Scope, Tally, batch};
 
-fn name(id: &Uuid) -> String {
-    format!("budget {id}")
+fn row(id: &Uuid) -> Row {
+    Row::Budget(*id)
 }
 
 /// Begins the next period of budgets whose period has ended. Budgets have no namespace and no tags, so those filters
@@ -27,7 +28,7 @@ pub fn reset(db: &Db, scope: &Scope) -> Result<Tally> {
     if due.is_empty() {
         return Ok(Tally::default());
     }
-    let tally = batch::handle(&due, name, |ids| {
+    let tally = batch::handle(scope, &due, row, |ids| {
         let mut tally = Tally::default();
         for id in ids {
             match reset::scheduled(db, *id)? {
@@ -54,7 +55,7 @@ pub fn enforce(db: &Db, scope: &Scope) -> Result<Tally> {
             tally.remaining |= scope.limit > 0;
             break;
         }
-        let done = batch::handle(&[id], name, |_| {
+        let done = batch::handle(scope, &[id], row, |_| {
             let mine = |e: &_| concerns(e, scope, namespace);
             let swept = enforce::over(db, id, Action::Cancel, Targets::All, left, mine);
             let cancelled = swept.rows.iter().filter(|(_, word)| *word == "cancelled");
@@ -86,7 +87,7 @@ pub fn counters(db: &Db, scope: &Scope) -> Result<Tally> {
             return Ok(tally);
         };
         after = *last;
-        let done = batch::handle(&page, name, |ids| {
+        let done = batch::handle(scope, &page, row, |ids| {
             let mut tally = Tally::default();
             for id in ids {
                 tally.processed += repair::repair(db, *id)?;

@@ -9,10 +9,11 @@ use crate::ops::execution::duty::{FIRST, perform, rearm};
 use crate::ops::{clock, save};
 use crate::pg::jsonb::Jsonb;
 use crate::pg::spi::Db;
-use crate::pg::{session, subxact};
+use crate::pg::subxact;
 use crate::store;
 use crate::store::timer::{Set, Timer};
 
+use super::rest::{self, Row};
 use super::{Scope, Tally};
 
 /// Timers looked at in one go.
@@ -28,15 +29,20 @@ pub fn run(db: &Db, duty: Duty, scope: &Scope) -> Result<Tally> {
     let Some(namespace) = namespace(db, scope) else {
         return Ok(tally);
     };
+    let resting = scope.resting();
     let mut after = FIRST;
     loop {
-        let timers = store::timer::due(db, Set::Live, clock::now(), after, PAGE);
+        let mut timers = store::timer::due(db, Set::Live, clock::now(), after, PAGE);
         let Some(last) = timers.last() else {
             // What failed is still due.
             tally.remaining = tally.errors > 0;
             return Ok(tally);
         };
         after = (last.due_at, last.id);
+        timers.retain(|t| !resting.contains_key(&Row::Execution(t.id)));
+        if timers.is_empty() {
+            continue;
+        }
         let wanted = (scope.limit - i64::from(tally.processed)) as usize;
         let page = Page {
             db,
@@ -91,10 +97,7 @@ impl Page<'_> {
                 }
                 Err(message) => {
                     tally.errors += 1;
-                    session::warn(&format!(
-                        "execution {} could not be reconciled: {message}",
-                        timer.id
-                    ));
+                    rest::report(Row::Execution(timer.id), &message);
                 }
             }
         }

@@ -10,10 +10,11 @@ use super::{Scope, Tally};
 /// Deletes keys, oldest first. Keys have no partition and no tags, so those filters do not apply.
 pub fn run(db: &Db, scope: &Scope) -> Result<Tally> {
     let now = clock::now();
-    let processed = idempotency::expire(db, now, scope.limit, scope.namespace.as_deref()) as i32;
+    let namespace = scope.namespace.as_deref();
+    let processed = idempotency::expire(db, now, scope.limit, namespace) as i32;
     Ok(Tally {
         processed,
-        remaining: idempotency::any_due(db, now),
+        remaining: idempotency::any_due(db, now, namespace),
         ..Tally::default()
     })
 }

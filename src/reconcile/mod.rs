@@ -1,6 +1,8 @@
 //! Periodic duties (§10.21): each is operations in bounded batches, harmless to run twice or at once.
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 
 use crate::error::Result;
@@ -19,6 +21,7 @@ mod budget;
 mod due;
 mod idempotency;
 mod quota;
+mod rest;
 mod retention;
 mod signal_gc;
 mod unblock;
@@ -36,16 +39,28 @@ pub struct Scope {
     pub namespace: Option<String>,
     /// Only executions whose tags contain these.
     pub tags: Map<String, Value>,
+    /// Leaves rows alone whose handling has raised within the last minute.
+    pub patient: bool,
 }
 
 impl Scope {
-    /// Everything, in the batch of the setting.
+    /// Everything, in the batch of the setting, for those who come again and again.
     pub fn all() -> Scope {
         Scope {
             limit: i64::from(guc::RECONCILE_BATCH.value.get()),
             partitions: (0, 255),
             namespace: None,
             tags: Map::new(),
+            patient: true,
+        }
+    }
+
+    /// The rows to leave alone.
+    fn resting(&self) -> BTreeMap<rest::Row, i64> {
+        if self.patient {
+            rest::rows()
+        } else {
+            BTreeMap::new()
         }
     }
 }
@@ -88,6 +103,7 @@ impl Reconciler {
     /// Only those that concern no single row.
     pub fn run(&self, db: &Db, scope: &Scope) -> Result<Tally> {
         let start = clock::wall_micros();
+        store::intent::background(db);
         let tally = (self.run)(db, scope)?;
         let took = clock::wall_micros() - start;
         runs::went(self.number(), tally.processed, tally.errors, took);
@@ -226,12 +242,12 @@ pub fn find(name: &str) -> Option<&'static Reconciler> {
     ALL.iter().find(|r| r.name == name)
 }
 
-/// The earliest instant at which a duty may have something to do.
+/// The earliest instant at which a duty may have something to do for those who are patient.
 pub fn next_due(db: &Db) -> Option<Instant> {
-    let timer = store::timer::next(db);
+    let resting = rest::rows();
+    let ids: Vec<_> = resting.keys().filter_map(rest::Row::execution).collect();
+    let again = resting.values().min().map(|at| Instant(*at));
     let reset = store::budget::nearest_reset(db);
-    match (timer, reset) {
-        (Some(timer), Some(reset)) => Some(timer.min(reset)),
-        (one, other) => one.or(other),
-    }
+    let timer = store::timer::next(db, &ids);
+    timer.into_iter().chain(again).chain(reset).min()
 }

@@ -9,6 +9,7 @@ use crate::ops::clock;
 use crate::pg::spi::Db;
 use crate::store::quota;
 
+use super::rest::Row;
 use super::{Scope, Tally, batch};
 
 /// Policies looked at in one go.
@@ -22,14 +23,18 @@ pub fn run(db: &Db, scope: &Scope) -> Result<Tally> {
         let page = quota::page(db, after, PAGE);
         let Some(last) = page.last() else { break };
         after = *last;
-        let name = |id: &Uuid| format!("quota policy {id}");
-        let done = batch::handle(&page, name, |ids| {
-            let mut tally = Tally::default();
-            for id in ids {
-                tally.processed += repair(db, *id)?;
-            }
-            Ok(tally)
-        });
+        let done = batch::handle(
+            scope,
+            &page,
+            |id| Row::Quota(*id),
+            |ids| {
+                let mut tally = Tally::default();
+                for id in ids {
+                    tally.processed += repair(db, *id)?;
+                }
+                Ok(tally)
+            },
+        );
         tally.processed += done.processed;
         tally.errors += done.errors;
     }

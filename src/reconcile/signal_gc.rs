@@ -13,7 +13,7 @@ pub fn run(db: &Db, scope: &Scope) -> Result<Tally> {
     let now = clock::now();
     let mut processed = store::signal::forget_keys(db, now, scope.limit) as i64;
     processed += store::suspension::forget_keys(db, now, scope.limit - processed) as i64;
-    let erased = store::secret::erase(db, now.minus(DAY)) as i64;
+    let erased = store::secret::erase_if_free(db, now.minus(DAY)) as i64;
     Ok(Tally {
         processed: (processed + erased) as i32,
         remaining: scope.limit > 0 && processed >= scope.limit,

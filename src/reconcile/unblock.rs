@@ -12,6 +12,7 @@ use crate::pg::spi::Db;
 use crate::store;
 use crate::store::ready::HEAD;
 
+use super::rest::Row;
 use super::{Scope, Tally, batch};
 
 /// Executions looked at in one go.
@@ -38,8 +39,9 @@ pub fn run(db: &Db, scope: &Scope) -> Result<Tally> {
                 return Ok(tally);
             }
             after = *last;
-            let name = |p: &Position| format!("execution {}", p.id);
-            let done = batch::handle(&page, name, |page| Ok(unblock(db, scope, namespace, page)));
+            let row = |p: &Position| Row::Execution(p.id);
+            let work = |page: &[Position]| Ok(unblock(db, scope, namespace, page));
+            let done = batch::handle(scope, &page, row, work);
             tally.processed += done.processed;
             tally.skipped += done.skipped;
             tally.errors += done.errors;

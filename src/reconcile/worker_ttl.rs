@@ -7,6 +7,7 @@ use crate::ops::worker::announce;
 use crate::pg::spi::Db;
 use crate::store::worker::{self, Seat};
 
+use super::rest::Row;
 use super::{Scope, Tally, batch};
 
 /// Deletes them, longest lapsed first. They have no partition and no tags, so those filters do not apply.
@@ -23,8 +24,8 @@ pub fn run(db: &Db, scope: &Scope) -> Result<Tally> {
     if seats.is_empty() {
         return Ok(Tally::default());
     }
-    let name = |seat: &Seat| format!("the registration of worker instance {}", seat.instance);
-    let tally = batch::handle(&seats, name, |seats| Ok(sweep(db, seats)));
+    let row = |seat: &Seat| Row::Registration(seat.namespace, seat.instance.clone());
+    let tally = batch::handle(scope, &seats, row, |seats| Ok(sweep(db, seats)));
     Ok(Tally { remaining, ..tally })
 }
 

@@ -39,10 +39,13 @@ static EXPIRE: Stmt<4> = Stmt::new(
     [TIMESTAMPTZOID, INT8OID, TEXTOID, INT4ARRAYOID],
 );
 
-static ANY_DUE: Stmt<2> = Stmt::new(
+static ANY_DUE: Stmt<3> = Stmt::new(
     c"SELECT true FROM ff_engine.idempotency AS k
-       WHERE k.expires_at <= $1 AND ($2 IS NULL OR k.namespace_id = ANY ($2)) ORDER BY k.expires_at LIMIT 1",
-    [TIMESTAMPTZOID, INT4ARRAYOID],
+       WHERE k.expires_at <= $1
+         AND ($2 IS NULL OR k.namespace_id = (SELECT n.namespace_id FROM ff_engine.namespace AS n WHERE n.name = $2))
+         AND ($3 IS NULL OR k.namespace_id = ANY ($3))
+       ORDER BY k.expires_at LIMIT 1",
+    [TIMESTAMPTZOID, TEXTOID, INT4ARRAYOID],
 );
 
 /// A key with what it stands for.
@@ -99,7 +102,8 @@ pub fn expire(db: &Db, now: Instant, limit: i64, namespace: Option<&str>) -> usi
     EXPIRE.run(db, args).len()
 }
 
-/// Whether a key that the calling roles may see is past its lifetime.
-pub fn any_due(db: &Db, now: Instant) -> bool {
-    !ANY_DUE.run(db, [now.0.into(), binding::only()]).is_empty()
+/// Whether such a key is past its lifetime.
+pub fn any_due(db: &Db, now: Instant, namespace: Option<&str>) -> bool {
+    let args = [now.0.into(), namespace.into(), binding::only()];
+    !ANY_DUE.run(db, args).is_empty()
 }

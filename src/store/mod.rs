@@ -30,6 +30,7 @@ pub mod held;
 pub mod idempotency;
 pub mod input;
 pub mod installation;
+pub mod intent;
 pub mod lane;
 pub mod moved;
 pub mod observed;

@@ -6,6 +6,7 @@ use crate::model::keyring::{Key, Ring};
 use crate::model::time::Instant;
 use crate::pg::cache::Shared;
 use crate::pg::spi::{Db, Stmt};
+use crate::pg::subxact;
 
 static RING: Stmt<0> = Stmt::new(
     c"SELECT k.kid, k.secret, k.retired_at, k.expires_at FROM ff_engine.waitpoint_secret AS k ORDER BY k.kid",
@@ -31,6 +32,16 @@ static RETIRE: Stmt<2> = Stmt::new(
 static LAPSE: Stmt<2> = Stmt::new(
     c"UPDATE ff_engine.waitpoint_secret AS k SET expires_at = $2 WHERE k.kid = $1",
     [TEXTOID, TIMESTAMPTZOID],
+);
+
+static LAPSED: Stmt<1> = Stmt::new(
+    c"SELECT true FROM ff_engine.waitpoint_secret AS k WHERE k.expires_at <= $1 AND k.secret IS NOT NULL LIMIT 1",
+    [TIMESTAMPTZOID],
+);
+
+static TRY_LOCK: Stmt<0> = Stmt::new(
+    c"LOCK TABLE ff_engine.waitpoint_secret IN ROW EXCLUSIVE MODE NOWAIT",
+    [],
 );
 
 static ERASE: Stmt<1> = Stmt::new(
@@ -82,6 +93,16 @@ pub fn retire(db: &Db, now: Instant, expires_at: Instant) {
 pub fn lapse(db: &Db, kid: &str, at: Instant) {
     LAPSE.run(db, [kid.into(), at.0.into()]);
     crate::pg::xact::rename();
+}
+
+/// As [`erase`], unless the ring is being changed: whoever does that may take his time.
+pub fn erase_if_free(db: &Db, by: Instant) -> usize {
+    let lapsed = !LAPSED.run(db, [by.0.into()]).is_empty();
+    if lapsed && subxact::attempt(|| TRY_LOCK.run(db, []).len()).is_ok() {
+        erase(db, by)
+    } else {
+        0
+    }
 }
 
 /// Erases the secrets of keys that lapsed by an instant; how many.

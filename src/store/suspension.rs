@@ -43,6 +43,20 @@ static INSERT: Write<21> = Write::insert(
     ],
 );
 
+/// A chosen id may be taken at the same moment, for another execution.
+static INSERT_IF_FREE: Stmt<21> = Stmt::new(
+    c"INSERT INTO ff_engine.suspension (suspension_id, execution_id, attempt_index, reason, requested_by, condition, progress,
+             resume_policy, timeout_at, timeout_behavior, continuation, idempotency_key, released_lease_id,
+             released_lease_epoch, waitpoint_ids, suspended_at, satisfied_at, closer_signal_id, closed_at, close_reason,
+             resume_trigger)
+      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
+      ON CONFLICT DO NOTHING",
+    [
+        UUIDOID, UUIDOID, INT4OID, TEXTOID, TEXTOID, JSONBOID, JSONBOID, JSONBOID, TIMESTAMPTZOID, TEXTOID, TEXTOID,
+        TEXTOID, UUIDOID, INT8OID, UUIDARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID, UUIDOID, TIMESTAMPTZOID, TEXTOID, TEXTOID,
+    ],
+);
+
 const ENDING: &[Named] = &[
     ("suspension_id", UUIDOID),
     ("closed_at", TIMESTAMPTZOID),
@@ -87,11 +101,6 @@ static LOAD: Stmt<1> = Stmt::new(
         " FROM ff_engine.suspension AS s WHERE s.suspension_id = ANY ($1)"
     ),
     [UUIDARRAYOID],
-);
-
-static EXISTS: Stmt<1> = Stmt::new(
-    c"SELECT true FROM ff_engine.suspension AS s WHERE s.suspension_id = $1",
-    [UUIDOID],
 );
 
 static REMEMBER: Stmt<5> = Stmt::new(
@@ -158,8 +167,8 @@ pub struct New<'a> {
     pub closer: Option<Uuid>,
 }
 
-/// Stores a suspension, closed if a buffered signal has satisfied it.
-pub fn insert(db: &Db, new: &New, now: Instant) {
+/// Stores a suspension, closed if a buffered signal has satisfied it; false if its chosen id is taken.
+pub fn insert(db: &Db, new: &New, chosen: bool, now: Instant) -> bool {
     let s = new.suspension;
     let satisfied = new.closer.map(|_| now.0);
     let row: [Arg; 21] = [
@@ -185,7 +194,11 @@ pub fn insert(db: &Db, new: &New, now: Instant) {
         satisfied.map(|_| close::ALREADY_SATISFIED).into(),
         satisfied.map(|_| ResumeTrigger::Buffered.word()).into(),
     ];
+    if chosen {
+        return INSERT_IF_FREE.run(db, row).len() == 1;
+    }
     INSERT.run(db, &[row]);
+    true
 }
 
 fn json(value: &Value) -> Arg {
@@ -269,11 +282,6 @@ pub fn decode(row: &mut Cursor) -> Result<Suspension> {
         behavior,
         waitpoints: row.next(),
     })
-}
-
-/// Whether the id is in use.
-pub fn exists(db: &Db, id: Uuid) -> bool {
-    !EXISTS.run(db, [id.into()]).is_empty()
 }
 
 /// A suspension that a repeated call asked for.

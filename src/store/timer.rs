@@ -7,6 +7,7 @@ use super::execution;
 use super::statement::{Named, Write};
 use crate::model::execution::Execution;
 use crate::model::time::Instant;
+use crate::pg::array;
 use crate::pg::snapshot;
 use crate::pg::spi::{Arg, Db, Stmt};
 use crate::pg::table::Table;
@@ -59,13 +60,14 @@ static ORPHANS: Stmt<2> = Stmt::new(
     [TIMESTAMPTZOID, INT8OID],
 );
 
-static NEXT: Stmt<0> = Stmt::new(
+static NEXT: Stmt<1> = Stmt::new(
     c"SELECT min(d.due_at)
         FROM ff_engine.lane AS l
        CROSS JOIN LATERAL (
              SELECT t.due_at FROM ff_engine.timer AS t
-              WHERE t.kind = 'l' AND t.lane_id = l.lane_id ORDER BY t.due_at LIMIT 1) AS d",
-    [],
+              WHERE t.kind = 'l' AND t.lane_id = l.lane_id AND t.execution_id <> ALL ($1)
+              ORDER BY t.due_at LIMIT 1) AS d",
+    [UUIDARRAYOID],
 );
 
 /// Which of the two sets a timer is in.
@@ -242,9 +244,9 @@ fn first(db: &Db, lane: i32, now: Instant, limit: usize) -> Vec<Timer> {
     due
 }
 
-/// The earliest instant any live timer stands at.
-pub fn next(db: &Db) -> Option<Instant> {
-    NEXT.run(db, [])
+/// The earliest instant any live timer stands at, but for those of some executions.
+pub fn next(db: &Db, but: &[Uuid]) -> Option<Instant> {
+    NEXT.run(db, [array::uuids(but.iter().copied())])
         .first()
         .and_then(|r| r.get::<Option<i64>>(1))
         .map(Instant)

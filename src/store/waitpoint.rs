@@ -3,7 +3,7 @@
 use pgrx::pg_sys::BuiltinOid::*;
 use uuid::Uuid;
 
-use super::statement::{Updates, Write};
+use super::statement::{InsertsIfFree, Named, Updates, Write};
 use crate::model::time::Instant;
 use crate::model::token::Subject;
 use crate::model::words::WaitpointState;
@@ -11,25 +11,27 @@ use crate::pg::array;
 use crate::pg::jsonb::Jsonb;
 use crate::pg::spi::{Arg, Db, Row, Stmt};
 
-static INSERT: Write<14> = Write::insert(
-    c"waitpoint",
-    [
-        ("waitpoint_id", UUIDOID),
-        ("waitpoint_key", TEXTOID),
-        ("execution_id", UUIDOID),
-        ("attempt_index", INT4OID),
-        ("suspension_id", UUIDOID),
-        ("state", TEXTOID),
-        ("required_signal_names", JSONBOID),
-        ("token_kid", TEXTOID),
-        ("token_fingerprint", TEXTOID),
-        ("created_at", TIMESTAMPTZOID),
-        ("activated_at", TIMESTAMPTZOID),
-        ("expires_at", TIMESTAMPTZOID),
-        ("signal_count", INT4OID),
-        ("matched_signal_count", INT4OID),
-    ],
-);
+const COLUMNS: [Named; 14] = [
+    ("waitpoint_id", UUIDOID),
+    ("waitpoint_key", TEXTOID),
+    ("execution_id", UUIDOID),
+    ("attempt_index", INT4OID),
+    ("suspension_id", UUIDOID),
+    ("state", TEXTOID),
+    ("required_signal_names", JSONBOID),
+    ("token_kid", TEXTOID),
+    ("token_fingerprint", TEXTOID),
+    ("created_at", TIMESTAMPTZOID),
+    ("activated_at", TIMESTAMPTZOID),
+    ("expires_at", TIMESTAMPTZOID),
+    ("signal_count", INT4OID),
+    ("matched_signal_count", INT4OID),
+];
+
+static INSERT: Write<14> = Write::insert(c"waitpoint", COLUMNS);
+
+/// Chosen ids may be taken at the same moment, for another execution.
+static INSERT_IF_FREE: InsertsIfFree = InsertsIfFree::new(c"waitpoint", &COLUMNS);
 
 static LOAD: Stmt<1> = Stmt::new(
     c"SELECT w.waitpoint_id, w.waitpoint_key, w.execution_id, w.attempt_index, w.suspension_id, w.state, w.token_kid,
@@ -132,10 +134,11 @@ static ARM: Stmt<3> = Stmt::new(
     [TIMESTAMPTZOID, UUIDOID, UUIDOID],
 );
 
-static DUE: Stmt<2> = Stmt::new(
-    c"SELECT d.execution_id, d.waitpoint_id FROM ff_engine.waitpoint_expiry AS d
-       WHERE d.expires_at <= $1 ORDER BY d.expires_at, d.waitpoint_id LIMIT $2",
-    [TIMESTAMPTZOID, INT8OID],
+static DUE: Stmt<4> = Stmt::new(
+    c"SELECT d.expires_at, d.waitpoint_id, d.execution_id FROM ff_engine.waitpoint_expiry AS d
+       WHERE d.expires_at <= $1 AND (d.expires_at, d.waitpoint_id) > ($2, $3)
+       ORDER BY d.expires_at, d.waitpoint_id LIMIT $4",
+    [TIMESTAMPTZOID, TIMESTAMPTZOID, UUIDOID, INT8OID],
 );
 
 static DISARM: Stmt<2> = Stmt::new(
@@ -215,8 +218,8 @@ fn decode(row: Row) -> Waitpoint {
 /// A new waitpoint with the names that may help there.
 pub type New<'a> = (&'a Waitpoint, &'a [String]);
 
-/// Stores new waitpoints.
-pub fn insert(db: &Db, new: &[New]) {
+/// Stores new waitpoints. Where ids are chosen, one that is taken comes back.
+pub fn insert(db: &Db, new: &[New], chosen: bool) -> Option<Uuid> {
     let row = |(w, names): &New| -> [Arg; 14] {
         let active = w.state == WaitpointState::Active;
         [
@@ -236,7 +239,18 @@ pub fn insert(db: &Db, new: &[New]) {
             0i32.into(),
         ]
     };
-    INSERT.run(db, &new.iter().map(row).collect::<Vec<_>>());
+    if !chosen {
+        INSERT.run(db, &new.iter().map(row).collect::<Vec<_>>());
+        return None;
+    }
+    // Two who choose the same ids wait for each other in one order.
+    let mut new: Vec<&New> = new.iter().collect();
+    new.sort_by_key(|(w, _)| w.id());
+    let rows: Vec<Vec<Arg>> = new.iter().map(|n| row(n).to_vec()).collect();
+    let stored = INSERT_IF_FREE.run(db, u128::MAX, &rows);
+    let stored: Vec<Uuid> = stored.iter().map(|r| r.get(1)).collect();
+    let ids = new.iter().map(|(w, _)| w.id());
+    ids.into_iter().find(|id| !stored.contains(id))
 }
 
 fn names_json(names: &[String]) -> Arg {
@@ -379,10 +393,25 @@ pub fn disarm(db: &Db, ids: &[Uuid], now: Instant) {
     DISARM.run(db, [now.0.into(), array::uuids(ids.iter().copied())]);
 }
 
-/// Waitpoints to be looked at, with their executions, oldest first.
-pub fn due(db: &Db, now: Instant, limit: i64) -> Vec<(Uuid, Uuid)> {
-    let rows = DUE.run(db, [now.0.into(), limit.into()]);
-    rows.iter().map(|r| (r.get(1), r.get(2))).collect()
+/// A waitpoint to be looked at.
+pub struct Due {
+    /// When it expires.
+    pub at: Instant,
+    /// Its id.
+    pub id: Uuid,
+    /// Its execution.
+    pub execution: Uuid,
+}
+
+/// Waitpoints to be looked at, oldest first, after a place.
+pub fn due(db: &Db, now: Instant, (at, id): (Instant, Uuid), limit: i64) -> Vec<Due> {
+    let rows = DUE.run(db, [now.0.into(), at.0.into(), id.into(), limit.into()]);
+    let due = |r: Row| Due {
+        at: Instant(r.get(1)),
+        id: r.get(2),
+        execution: r.get(3),
+    };
+    rows.iter().map(due).collect()
 }
 
 /// Expires those of the waitpoints that are still due: id, execution and key of each.

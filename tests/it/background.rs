@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::cluster::Cluster;
 use crate::support::pace::{eventually, quiet};
+use crate::support::waiting::READY;
 use crate::support::{Cells, Session, World, template};
 
 /// Databases with a background worker, of those named.
@@ -31,7 +32,7 @@ fn o_2_exactly_the_databases_with_the_extension_have_a_worker() {
     ];
     all.sort();
     let two: Vec<String> = all.iter().filter(|name| **name != third).cloned().collect();
-    let started = eventually(Duration::from_secs(15), || {
+    let started = eventually(Duration::from_secs(60), || {
         with_a_worker(&mut first, &all) == two
     });
     assert!(
@@ -60,7 +61,7 @@ fn o_2_exactly_the_databases_with_the_extension_have_a_worker() {
     inside
         .batch_execute("DROP EXTENSION ff_engine")
         .expect("drop the extension");
-    let ended = eventually(Duration::from_secs(15), || {
+    let ended = eventually(Duration::from_secs(60), || {
         with_a_worker(&mut first, &all) == two
     });
     assert!(ended, "its worker leaves");
@@ -83,7 +84,7 @@ fn o_2_a_worker_does_not_block_the_end_of_its_database() {
             .expect("create the extension");
         name
     };
-    let runs = eventually(Duration::from_secs(15), || {
+    let runs = eventually(Duration::from_secs(60), || {
         with_a_worker(&mut onlooker, std::slice::from_ref(&name)).len() == 1
     });
     assert!(runs);
@@ -94,7 +95,7 @@ fn o_2_a_worker_does_not_block_the_end_of_its_database() {
 /// Lets a lease of two seconds run out; returns how late its mark was written.
 fn lateness_of_the_mark(w: &mut World, ttl: &str) -> Duration {
     let claim = w.claimed("", &format!("lease_ttl => '{ttl}'"));
-    let marked = eventually(Duration::from_secs(20), || {
+    let marked = eventually(Duration::from_secs(60), || {
         w.describe(claim.id).text("ownership_state") == "lease_expired_reclaimable"
     });
     assert!(marked, "the lease is marked");
@@ -113,7 +114,7 @@ fn a_lease_expires_within_250_ms_of_its_instant() {
     let _machine = quiet();
     let mut w = World::on_wall_clock(Cluster::home());
     let mine = [w.database.clone()];
-    assert!(eventually(Duration::from_secs(15), || with_a_worker(
+    assert!(eventually(Duration::from_secs(60), || with_a_worker(
         &mut w, &mine
     )
     .len()
@@ -176,7 +177,7 @@ fn o_4_without_preload_a_worker_runs_on_demand_and_stops() {
 
     let stopped = w.one("SELECT * FROM ff_stop_workers()", &[]);
     assert_eq!(stopped.text("outcome"), "stopped");
-    assert!(eventually(Duration::from_secs(5), || with_a_worker(
+    assert!(eventually(Duration::from_secs(60), || with_a_worker(
         &mut w, &mine
     )
     .is_empty()));
@@ -269,13 +270,49 @@ fn processor_time(pid: i32) -> Duration {
     Duration::from_millis(ticks * 10)
 }
 
+/// How many rows a reconciler has failed at since the server started.
+fn errors(w: &mut World, name: &str) -> i64 {
+    w.value(
+        "SELECT errors FROM ff_stat_reconcilers WHERE reconciler = $1",
+        &[&name],
+    )
+}
+
+#[test]
+fn a_row_that_cannot_be_reconciled_rests_for_a_minute_and_holds_up_no_other() {
+    let mut w = World::on_wall_clock(Cluster::home());
+    w.will_break_invariants();
+    w.run("BEGIN");
+    let broken = w.waiting(&format!("{READY}, timeout => '1 ms'"));
+    w.run(r#"UPDATE ff_engine.suspension SET condition = '{"type":"xor"}'; COMMIT"#);
+    let tried = eventually(Duration::from_secs(60), || {
+        errors(&mut w, "suspension_timeout") > 0
+    });
+    assert!(tried, "the worker has met it");
+    let start = Instant::now();
+    for _ in 0..10 {
+        let s = w.waiting(&format!("{READY}, timeout => '1 ms'"));
+        let failed = eventually(Duration::from_secs(60), || w.state(s.id) == "failed");
+        assert!(failed, "others are handled");
+    }
+    let again = errors(&mut w, "suspension_timeout") - 1;
+    let minutes = start.elapsed().as_secs() / 60;
+    assert!(
+        again <= minutes as i64,
+        "tried {again} times in {minutes} min"
+    );
+    assert_eq!(w.state(broken.id), "suspended");
+    let (processed, _, errors, _) = w.reconcile("suspension_timeout", "");
+    assert_eq!((processed, errors), (0, 1), "whoever asks gets an answer");
+}
+
 #[test]
 fn an_idle_worker_uses_next_to_no_processor() {
     let mut w = World::on_wall_clock(Cluster::home());
     w.run("SELECT count(*) FROM ff_create_many('L', 'k', array_fill(NULL::bytea, '{1000}'))");
     w.claims("max_items => 500, lease_ttl => '1 h'");
     let mine = [w.database.clone()];
-    assert!(eventually(Duration::from_secs(15), || with_a_worker(
+    assert!(eventually(Duration::from_secs(60), || with_a_worker(
         &mut w, &mine
     )
     .len()

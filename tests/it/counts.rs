@@ -67,7 +67,7 @@ fn the_background_worker_counts() {
     w.create_several(3, "");
     w.claim("");
     assert!(
-        eventually(Duration::from_secs(20), || caught_up(&mut w)),
+        eventually(Duration::from_secs(60), || caught_up(&mut w)),
         "the worker comes by"
     );
     assert_eq!(counts(&mut w), of(&[("active", 1), ("waiting", 2)]));
@@ -93,7 +93,7 @@ fn work_counts_for_others_from_its_commit() {
     w.run("COMMIT");
     assert_eq!(counts(&mut other), of(&[("waiting", 3)]));
     other.run("SELECT * FROM ff_tick()");
-    assert!(eventually(Duration::from_secs(20), || caught_up(
+    assert!(eventually(Duration::from_secs(60), || caught_up(
         &mut other
     )));
     assert_eq!(counts(&mut other), of(&[("waiting", 3)]));
@@ -170,7 +170,7 @@ fn counts_begin_anew_where_a_dump_was_restored() {
         counts(&mut w),
         of(&[("active", 2), ("completed", 1), ("waiting", 2)])
     );
-    assert!(eventually(Duration::from_secs(20), || {
+    assert!(eventually(Duration::from_secs(60), || {
         w.run("SELECT * FROM ff_tick()");
         caught_up(&mut w)
     }));

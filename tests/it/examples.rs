@@ -125,7 +125,7 @@ fn is_a_good_worker(program: &str, script: &str) {
     becomes(&mut w, left, "completed");
     assert!(eventually(PATIENCE, || waits(&mut w) == 1), "it waits");
     assert_eq!(worker.terminate().code(), Some(0));
-    assert!(eventually(Duration::from_secs(5), || waits(&mut w) == 0));
+    assert!(eventually(Duration::from_secs(60), || waits(&mut w) == 0));
 }
 
 /// Sessions of the world's database that wait for work.

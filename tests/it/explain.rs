@@ -2,6 +2,7 @@
 
 use uuid::Uuid;
 
+use crate::support::waiting::READY;
 use crate::support::work::requiring;
 use crate::support::{Cells, Session, World};
 
@@ -150,6 +151,38 @@ fn o_12_part_a_worker_that_is_not_there() {
     let (_, remedy) = only(&mut w, id, "missing_capability");
     w.run(&format!("SELECT * FROM {remedy}"));
     only(&mut w, id, "ready");
+}
+
+#[test]
+fn o_12_part_a_suspension_and_its_end() {
+    let mut w = World::new();
+    let s = w.waiting(&format!("{READY}, reason => 'waiting_for_approval'"));
+    let (detail, remedy) = only(&mut w, s.id, "suspended");
+    assert_eq!(detail["blocking_reason"], "waiting_for_approval");
+    assert_eq!(detail["suspension_id"], s.suspension.to_string());
+    assert_eq!(detail["waitpoint_id"], s.point().id.to_string());
+    w.one("SELECT * FROM ff_set_lane('L', 'paused')", &[]);
+    assert_eq!(reasons(&mut w, s.id), ["suspended", "lane_paused"]);
+    w.one("SELECT * FROM ff_set_lane('L', 'active')", &[]);
+    w.run(&format!("SELECT * FROM {remedy}"));
+    let (detail, _) = only(&mut w, s.id, "ready");
+    assert_eq!(detail["attempt_state"], "attempt_interrupted");
+
+    let again = w.claim("");
+    let policy = r#"resume_policy => '{"resume_delay_ms":60000}'"#;
+    let s = w.suspended(again, &format!("{READY}, {policy}"));
+    w.effect(&s.point(), "ready");
+    let (detail, _) = only(&mut w, s.id, "delayed");
+    assert_eq!(detail["blocking_reason"], "waiting_for_resume_delay");
+
+    let s = w.waiting(&format!(
+        "{READY}, timeout => '1 s', timeout_behavior => 'escalate'"
+    ));
+    w.advance_ms(1_000);
+    w.reconciles("suspension_timeout", 1);
+    let (detail, _) = only(&mut w, s.id, "suspended");
+    assert_eq!(detail["blocking_reason"], "paused_by_operator");
+    assert!(detail["blocking_detail"].to_string().contains("escalated"));
 }
 
 #[test]

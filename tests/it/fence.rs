@@ -220,7 +220,7 @@ fn e_46_a_wait_for_the_row_lock_does_not_make_a_lease_look_live() {
             .sqlstate
     });
     w.waits_until_blocked(pid);
-    let expired = crate::support::pace::eventually(std::time::Duration::from_secs(5), || {
+    let expired = crate::support::pace::eventually(std::time::Duration::from_secs(60), || {
         holder.value(
             "SELECT lease_expires_at <= ff_server_time() FROM ff_describe_execution($1)",
             &[&claim.id],

@@ -35,7 +35,7 @@ fn status(s: &mut Session, check: &str) -> String {
 fn a_well_engine_is_well() {
     let mut w = World::on_wall_clock(Cluster::home());
     w.create("");
-    let well = eventually(Duration::from_secs(20), || {
+    let well = eventually(Duration::from_secs(60), || {
         let checks = health(&mut w);
         let mine = |name: &str| !["settings", "oldest_snapshot", "dead_rows"].contains(&name);
         checks

@@ -170,3 +170,29 @@ fn e_104_part_the_text_form_of_an_id() {
         w.refused("FF101", parse, &[&bad]).mentions(rule);
     }
 }
+
+#[test]
+fn nobody_waits_for_whoever_uses_an_installation_first() {
+    let mut w = World::new();
+    w.create_several(3, "");
+    let mut first = w.session();
+    first.run("BEGIN");
+    let undone = first.claim("");
+    w.run("SET lock_timeout = '1 s'");
+    let second = w.claim("");
+    let drawn = "SELECT count(*) FROM ff_engine.installation";
+    assert_eq!(
+        w.value::<i64>(drawn, &[]),
+        0,
+        "nobody has drawn it for good"
+    );
+    first.run("ROLLBACK");
+    w.refused("FF210", "SELECT * FROM ff_complete($1)", &[&undone.handle]);
+    let third = w.session().claim("");
+    assert_eq!(w.value::<i64>(drawn, &[]), 1);
+    for claim in [second, third] {
+        w.complete(&claim.handle, None);
+    }
+    let other = World::new().claimed("", "");
+    w.refused("FF126", "SELECT * FROM ff_complete($1)", &[&other.handle]);
+}

@@ -1,6 +1,7 @@
 //! What an administrator does to the engine's tables while sessions work.
 
 use crate::support::World;
+use crate::support::pace::apart;
 
 /// Creates, claims, renews and completes through a session that has done so before.
 fn works(w: &mut World) {
@@ -29,6 +30,25 @@ fn indexes_can_be_rebuilt_while_sessions_work() {
     works(&mut w);
     administrator.run("VACUUM FULL ff_engine.execution, ff_engine.ready");
     works(&mut w);
+}
+
+#[test]
+fn a_tick_and_a_rebuild_of_its_indexes_wait_for_each_other_in_one_direction() {
+    // No background worker: its counting would leave nothing to the tick.
+    let mut w = World::without_preload();
+    w.rows("SELECT * FROM ff_tick()", &[]);
+    w.create("");
+    let mut holder = w.session();
+    holder.run("BEGIN; LOCK TABLE ff_engine.tally IN EXCLUSIVE MODE");
+    let [mut ticking, mut rebuilding] = [w.session(), w.session()];
+    let pids = [ticking.pid(), rebuilding.pid()];
+    let tick = apart(move || ticking.rows("SELECT * FROM ff_tick()", &[]).len());
+    w.waits_until_blocked(pids[0]);
+    let rebuild = apart(move || rebuilding.run("REINDEX TABLE ff_engine.moved"));
+    w.waits_until_blocked(pids[1]);
+    holder.run("COMMIT");
+    assert!(tick.outcome() > 0);
+    rebuild.outcome();
 }
 
 #[test]

@@ -62,8 +62,6 @@ fn e_24_work_of_many_requirements_comes_in_one_order() {
 #[test]
 fn e_24_what_is_given_back_below_the_others_comes_first_again() {
     let mut w = World::new();
-    // The first claim of all draws the installation's id, which another would wait for.
-    w.claimed("", "");
     let mut random = StdRng::seed_from_u64(8);
     let expected = backlog(&mut w, &mut random, 60);
     let mut other = w.session();

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::work::create_call;
 use crate::support::{Cells, World};
+use crate::tags::BAD_KEYS;
 
 #[test]
 fn e_10_a_bad_policy_is_refused_with_its_path() {
@@ -183,22 +184,7 @@ fn e_13_malformed_tag_keys_are_refused_at_creation() {
     let mut w = World::new();
     w.create("");
     let before = w.contents();
-    for key in [
-        "",
-        "Cairn.x",
-        "1a.x",
-        "app",
-        "app.",
-        "app..x",
-        ".app",
-        "ap p.x",
-        "ap-p.x",
-        "app.Foo",
-        "app.foo bar",
-        "app.foo\"bar",
-        "app.foo-bar",
-        "app.foo\\bar",
-    ] {
+    for key in BAD_KEYS {
         let tags = json!({"zz.fine": "1", key: "v"});
         let failure = w.refused(
             "FF123",

@@ -1,6 +1,7 @@
 //! Random sequences of operations on one clock: after every step the invariants hold, and the
 //! public state follows from the vector.
 
+use postgres::Row;
 use postgres::types::ToSql;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -8,6 +9,7 @@ use uuid::Uuid;
 
 use crate::support::failure::Failure;
 use crate::support::pace::busy;
+use crate::support::waiting::Point;
 use crate::support::world::assert_invariants;
 use crate::support::{Cells, Claim, World};
 
@@ -33,9 +35,41 @@ const FROM_OUTSIDE: [&str; 10] = [
     "SELECT ff_expire_execution($1, 'attempt_timeout')",
 ];
 
+/// What a suspension may wait for, and how it goes on.
+const CONDITIONS: [&str; 7] = [
+    "ff_cond_signal('a', 'go')",
+    "ff_cond_all_waitpoints('a', 'b')",
+    "ff_cond_any_of(ff_cond_signal('a', 'go'), ff_cond_signal('b'))",
+    "ff_cond_count(2, 'sources', '{a,b}')",
+    "ff_cond_operator_only()",
+    "ff_cond_signal('a', 'go'), resume_policy => '{\"resume_delay_ms\":500}'",
+    "ff_cond_signal('a', 'go'), resume_policy => '{\"close_waitpoint_on_resume\":false,\"consume_matched_signals\":false}'",
+];
+
+/// What becomes of it when nobody answers.
+const TIMEOUTS: [&str; 7] = [
+    "",
+    ", timeout => '2 s', timeout_behavior => 'fail'",
+    ", timeout => '2 s', timeout_behavior => 'cancel'",
+    ", timeout => '2 s', timeout_behavior => 'expire'",
+    ", timeout => '2 s', timeout_behavior => 'auto_resume'",
+    ", timeout => '2 s', timeout_behavior => 'auto_resume_with_timeout_signal'",
+    ", timeout => '2 s', timeout_behavior => 'escalate'",
+];
+
+/// What an operator does to an execution that waits.
+const TO_A_WAITING_ONE: [&str; 5] = [
+    "SELECT public_state FROM ff_resume_execution($1)",
+    "SELECT public_state FROM ff_resume_execution($1, resume_delay => '400 ms')",
+    "SELECT outcome FROM ff_expire_suspension($1)",
+    "SELECT public_state FROM ff_cancel_execution($1, 'enough')",
+    "SELECT handle_kind FROM ff_claim_resumed_execution($1, 'w', lease_ttl => '2 s')",
+];
+
 /// How calls that come too late or too early are refused.
-const REFUSALS: [&str; 9] = [
-    "FF202", "FF203", "FF204", "FF205", "FF206", "FF210", "FF401", "FF402", "FF417",
+const REFUSALS: [&str; 20] = [
+    "FF001", "FF007", "FF113", "FF202", "FF203", "FF204", "FF205", "FF206", "FF210", "FF211",
+    "FF401", "FF402", "FF404", "FF405", "FF406", "FF407", "FF410", "FF411", "FF417", "FF422",
 ];
 
 struct Walk {
@@ -43,11 +77,69 @@ struct Walk {
     random: StdRng,
     claims: Vec<Claim>,
     created: Vec<Uuid>,
+    points: Vec<Point>,
     path: Vec<String>,
 }
 
 impl Walk {
     fn step(&mut self) {
+        match self.random.random_range(0..3) {
+            0 => self.wait_for_the_outside(),
+            _ => self.work(),
+        }
+    }
+
+    /// Suspends, answers and gives up waiting.
+    fn wait_for_the_outside(&mut self) {
+        let w = &mut self.world;
+        let claim = pick(&mut self.random, &self.claims);
+        let point = pick(&mut self.random, &self.points).cloned();
+        let execution = pick(&mut self.random, &self.created).copied();
+        let said = match (self.random.random_range(0..10), claim, point, execution) {
+            (0..3, Some(claim), ..) => {
+                let condition = CONDITIONS[self.random.random_range(0..CONDITIONS.len())];
+                let timeout = TIMEOUTS[self.random.random_range(0..TIMEOUTS.len())];
+                let call = format!("SELECT * FROM ff_suspend($1, {condition}{timeout})");
+                let (said, rows) = told(w, &call, &[&claim.handle]);
+                self.points.extend(rows.iter().map(Point::of));
+                format!("{call} on {}: {said}", claim.id)
+            }
+            (3, Some(claim), ..) => {
+                let call = "SELECT * FROM ff_create_waitpoint($1, 'early', '3 s')";
+                let (said, rows) = told(w, call, &[&claim.handle]);
+                self.points.extend(rows.iter().map(Point::of));
+                format!("{call} on {}: {said}", claim.id)
+            }
+            (4, Some(claim), Some(point), _) => {
+                let binding = serde_json::json!([{"use": point.id.to_string()}]);
+                let call = "SELECT * FROM ff_suspend($1, ff_cond_signal(), $2, timeout => '5 s')";
+                let (said, _) = told(w, call, &[&claim.handle, &binding]);
+                format!("{call} {} on {}: {said}", point.id, claim.id)
+            }
+            (5..8, _, Some(point), _) => {
+                let name = ["go", "go", "other"][self.random.random_range(0..3)];
+                let source = ["me", "you"][self.random.random_range(0..2)];
+                let call =
+                    "SELECT effect FROM ff_deliver_signal($1, $2, $3, source_identity => $4)";
+                let (said, _) = told(w, call, &[&point.id, &point.token, &name, &source]);
+                format!("{call} {name} at {}: {said}", point.id)
+            }
+            (8, _, Some(point), _) => {
+                let force = self.random.random_bool(0.5);
+                let call = "SELECT outcome FROM ff_close_waitpoint($1, force => $2)";
+                let (said, _) = told(w, call, &[&point.id, &force]);
+                format!("{call} {force} at {}: {said}", point.id)
+            }
+            (9, _, _, Some(id)) => {
+                let call = TO_A_WAITING_ONE[self.random.random_range(0..TO_A_WAITING_ONE.len())];
+                format!("{call} on {id}: {}", answer(w, call, &id))
+            }
+            _ => return,
+        };
+        self.path.push(said);
+    }
+
+    fn work(&mut self) {
         let choice = self.random.random_range(0..115);
         let w = &mut self.world;
         let said = match choice {
@@ -87,8 +179,10 @@ impl Walk {
                     "delayed",
                     "attempt_timeout",
                     "execution_deadline",
+                    "suspension_timeout",
+                    "pending_waitpoint",
                     "idempotency",
-                ][self.random.random_range(0..5)];
+                ][self.random.random_range(0..7)];
                 let (_, _, errors, _) = w.reconcile(name, "");
                 assert_eq!(errors, 0, "{name} {:#?}", self.path);
                 format!("reconcile {name}")
@@ -132,18 +226,30 @@ impl Walk {
     }
 }
 
+/// One of what there is.
+fn pick<'a, T>(random: &mut StdRng, all: &'a [T]) -> Option<&'a T> {
+    let n = random.random_range(0..all.len().max(1));
+    all.get(n)
+}
+
 /// What a call returned in its first column, or how it was refused.
 fn answer(w: &mut World, call: &str, argument: &(dyn ToSql + Sync)) -> String {
-    match w.query(call, &[argument]) {
-        Ok(rows) => rows
-            .iter()
-            .map(|row| row.get::<_, String>(0))
-            .collect::<Vec<_>>()
-            .join(" "),
+    let (refusal, rows) = told(w, call, &[argument]);
+    let first = rows.iter().map(|row| row.get::<_, String>(0));
+    first
+        .chain((!refusal.is_empty()).then_some(refusal))
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// How a call was refused, if it was, and what it returned.
+fn told(w: &mut World, call: &str, arguments: &[&(dyn ToSql + Sync)]) -> (String, Vec<Row>) {
+    match w.query(call, arguments) {
+        Ok(rows) => (String::new(), rows),
         Err(e) => {
             let refusal = Failure::of(&e).sqlstate;
             assert!(REFUSALS.contains(&refusal.as_str()), "{call}: {refusal}");
-            refusal
+            (refusal, Vec::new())
         }
     }
 }
@@ -157,8 +263,10 @@ fn random_walks_never_leave_the_legal_states() {
             random: StdRng::seed_from_u64(seed),
             claims: Vec::new(),
             created: Vec::new(),
+            points: Vec::new(),
             path: vec![format!("seed {seed}")],
         };
+        walk.world.seed();
         for _ in 0..150 {
             walk.step();
             let violations = walk.world.rows("SELECT * FROM ff_check_invariants()", &[]);
@@ -169,6 +277,7 @@ fn random_walks_never_leave_the_legal_states() {
             let vector = w.vector(*id);
             assert_eq!(w.state(*id), derived(&vector), "{vector}");
         }
+        w.rows("SELECT ff_resume_execution(execution_id) FROM ff_executions WHERE public_state = 'suspended'", &[]);
         // Whatever happened, everything still comes to an end.
         for _ in 0..8 {
             w.advance_ms(60_000);

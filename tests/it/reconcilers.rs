@@ -225,6 +225,37 @@ fn e_111_part_a_purged_execution_is_gone_for_everyone() {
     );
 }
 
+#[test]
+fn e_111_part_a_purge_takes_the_suspensions_along() {
+    let mut w = World::new();
+    let s = w.waiting_with(
+        "retention => '1 h'",
+        "ff_cond_count(2, 'sources', '{a}'), idempotency_key => 'once'",
+    );
+    let kept = w.waiting("ff_cond_count(2, 'sources', '{a}')");
+    for (point, key) in [(s.point(), "one"), (kept.point(), "two")] {
+        w.deliver(&point, "go", &format!("idempotency_key => '{key}'"));
+    }
+    w.one("SELECT * FROM ff_resume_execution($1)", &[&s.id]);
+    let again = w.reclaimed(&s);
+    w.create_waitpoint(&again.handle, "early", "'1 min'");
+    w.complete(&again.handle, None);
+    w.advance_ms(3_600_000);
+    w.reconciles("retention", 1);
+    assert!(!w.exists(s.id));
+    for table in ["suspension", "waitpoint", "signal", "satisfier"] {
+        assert_eq!(w.count(table), 1, "{table}");
+    }
+    assert_eq!(w.count("suspension_key"), 0);
+    w.undeliverable("FF108", &s.point(), "");
+    w.reconciles("pending_waitpoint", 0);
+    assert_eq!(w.count("waitpoint_expiry"), 0, "a reminder of what is gone");
+    w.advance_ms(86_400_000);
+    w.reconciles("signal_gc", 2);
+    assert_eq!(w.count("signal_key"), 0);
+    assert_eq!(w.state(kept.id), "suspended");
+}
+
 /// The reconcilers of the engine in the order of §10.21.
 const TICK: [&str; 26] = [
     "execution_deadline",
@@ -341,6 +372,43 @@ fn e_112_part_an_execution_due_for_several_ends_by_its_deadline() {
         w.describe(claim.id).text("failure_reason"),
         "execution_deadline"
     );
+}
+
+#[test]
+fn a_filter_looks_past_what_it_leaves_out() {
+    let mut w = World::new();
+    for namespace in ["b", "b", "b", "a"] {
+        let named = format!("namespace => '{namespace}'");
+        w.create(&format!(
+            "{named}, delay_until => ff_server_time() + interval '10 min'"
+        ));
+        w.create(&format!(
+            "{named}, priority => 1, idempotency_key => gen_random_uuid()::text, dedup_window => '10 min', retention => '10 min'"
+        ));
+        let ended = w.claim("");
+        w.complete(&ended.handle, None);
+        w.waiting_with(&named, "ff_cond_signal(), timeout => '10 min'");
+        w.create(&named);
+        let held = w.claim("lease_ttl => '10 min'");
+        w.create_waitpoint(&held.handle, "early", "'10 min'");
+        w.advance_ms(10);
+    }
+    w.advance_ms(600_000);
+    for name in [
+        "pending_waitpoint",
+        "suspension_timeout",
+        "lease_expiry",
+        "delayed",
+        "idempotency",
+        "retention",
+    ] {
+        let (processed, _, errors, remaining) =
+            w.reconcile(name, "max_items => 1, namespace => 'a'");
+        assert_eq!((processed, errors, remaining), (1, 0, false), "{name}");
+        let (processed, _, errors, remaining) =
+            w.reconcile(name, "max_items => 2, namespace => 'b'");
+        assert_eq!((processed, errors, remaining), (2, 0, true), "{name}");
+    }
 }
 
 #[test]

@@ -61,7 +61,7 @@ impl Stage {
         let waiting = w.create_several(5, "");
         let granted = w.create("");
         let lapsing = w.create("");
-        for (id, ttl) in [(granted, "1 min"), (lapsing, "1 s")] {
+        for (id, ttl) in [(granted, "10 min"), (lapsing, "1 s")] {
             let sql =
                 format!("SELECT * FROM ff_issue_claim_grant($1, 'w', 'w-1', grant_ttl => '{ttl}')");
             w.one(&sql, &[&id]);
@@ -75,7 +75,7 @@ impl Stage {
         }
         w.advance_ms(1_000);
         w.one(
-            "SELECT * FROM ff_issue_reclaim_grant($1, 'w', 'w-1')",
+            "SELECT * FROM ff_issue_reclaim_grant($1, 'w', 'w-1', grant_ttl => '10 min')",
             &[&reclaimable.id],
         );
         Self {

@@ -34,7 +34,7 @@ impl Pair {
             .world
             .value("SELECT pg_current_wal_flush_lsn()::text", &[]);
         let mut watch = self.standby.maintenance();
-        let shown = eventually(Duration::from_secs(30), || {
+        let shown = eventually(Duration::from_secs(60), || {
             watch
                 .query_one(
                     "SELECT pg_last_wal_replay_lsn() >= $1::text::pg_lsn",
@@ -194,7 +194,7 @@ fn o_11_after_its_promotion_the_work_of_a_lost_worker_goes_on() {
     // A worker of the database starts by itself.
     let mut watch = pair.standby.maintenance();
     let database = pair.world.database.clone();
-    let works = eventually(Duration::from_secs(15), || {
+    let works = eventually(Duration::from_secs(60), || {
         let sql = "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = $1 AND backend_type LIKE 'ff_engine%'";
         watch
             .query_one(sql, &[&database])

@@ -5,7 +5,8 @@ use uuid::Uuid;
 
 use crate::support::{Cells, Session, World};
 
-const BAD_KEYS: [&str; 14] = [
+/// Keys that break the rule for tags.
+pub const BAD_KEYS: [&str; 14] = [
     "",
     "Cairn.x",
     "1a.x",

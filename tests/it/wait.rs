@@ -173,7 +173,7 @@ fn e_121_the_waiting_session_holds_nothing() {
         let waiter = Waiter::start(&mut w, call_waiting);
         let pid = waiter.pid;
         // Polling takes a snapshot for an instant; asleep, none is held.
-        let bare = eventually(Duration::from_secs(5), || {
+        let bare = eventually(Duration::from_secs(60), || {
             w.value(
                 "SELECT backend_xmin IS NULL AND backend_xid IS NULL
                         AND NOT EXISTS (SELECT FROM pg_locks l WHERE l.pid = a.pid AND locktype <> 'virtualxid')

@@ -17,6 +17,7 @@ from ..server import Server
 from ..systems import engine
 
 DATABASE = "ffbench_signal"
+PAIRS = 40_000      # claims and completes that a round is compared with
 CONDITION = '{"type": "signal", "waitpoint": "a", "match": "go"}'
 
 
@@ -71,8 +72,9 @@ def _cpu(server: Server, plan: Plan, results: Results):
                LATERAL ff_create_execution('round' || client, 'job')""", [plan.connections])
     rounds, pairs = [], []
     for _ in range(plan.rounds):
-        engine.fill(server, DATABASE, engine.LANE, plan.backlog)
-        pairs.append(engine.pairs(server, plan, DATABASE, seconds=plan.seconds))
+        # A number of calls and not a time: however fast the engine, the backlog does not run out.
+        engine.fill(server, DATABASE, engine.LANE, PAIRS + PAIRS // 10)
+        pairs.append(engine.pairs(server, plan, DATABASE, calls=PAIRS // plan.connections))
         rounds.append(pgbench.run(server, DATABASE, "engine_round.sql", plan.connections, seconds=plan.seconds,
                                   variables={"lane": "round", "primed": 0, "handle": "none"}))
         engine.finish_held(server, DATABASE, plan.connections)

@@ -130,14 +130,6 @@ impl<'a> Draft<'a> {
     /// # Errors
     /// `signing_key_not_initialized`, `resource_exhausted`, `invalid_input` for a chosen id in use.
     pub fn open(mut self, db: &Db) -> Result<Suspended> {
-        if self
-            .checked
-            .request
-            .id
-            .is_some_and(|id| store::suspension::exists(db, id))
-        {
-            return Err(Error::invalid_input("suspension_id", "exists"));
-        }
         let (counted, closer) = self.replay(db);
         let key = self.checked.request.key.filter(|key| !key.is_empty());
         let answer = match closer {
@@ -237,12 +229,16 @@ impl<'a> Draft<'a> {
             bindings.push(self.bound(place, token, WaitpointState::Active, self.timeout_at));
         }
         waitpoint::within_limit(db, &self.e, fresh.len())?;
-        self.store(db, None);
+        self.store(db, None)?;
         let new: Vec<_> = fresh
             .iter()
             .map(|(w, names)| (w, names.as_slice()))
             .collect();
-        store::waitpoint::insert(db, &new);
+        let chosen = |p: &Place| matches!(p, Place::Fresh(_, true));
+        let chosen = self.places.iter().any(chosen);
+        if let Some(taken) = store::waitpoint::insert(db, &new, chosen) {
+            return Err(waitpoint::exists(taken));
+        }
         store::waitpoint::activate(db, &used, s.id, self.timeout_at, self.now);
         self.assign(db, counted);
 
@@ -268,7 +264,7 @@ impl<'a> Draft<'a> {
     fn go_on(&self, db: &Db, counted: &[(Uuid, Uuid, bool)], closer: Uuid) -> Result<Suspended> {
         let (s, policy) = (&self.suspension, &self.suspension.policy);
         let used: Vec<Uuid> = self.used().map(Waitpoint::id).collect();
-        self.store(db, Some(closer));
+        self.store(db, Some(closer))?;
         self.assign(db, counted);
         store::signal::consume(db, self.e.place.id, s.id, policy, self.now);
         let (state, expires_at) = if policy.close_waitpoints {
@@ -313,7 +309,7 @@ impl<'a> Draft<'a> {
         })
     }
 
-    fn store(&self, db: &Db, closer: Option<Uuid>) {
+    fn store(&self, db: &Db, closer: Option<Uuid>) -> Result<()> {
         let r = self.checked.request;
         let used: Vec<Uuid> = self.used().map(Waitpoint::id).collect();
         let mut suspension = self.suspension.clone();
@@ -331,7 +327,11 @@ impl<'a> Draft<'a> {
             lease: self.lease(),
             closer,
         };
-        store::suspension::insert(db, &new, self.now);
+        // A minted id is free.
+        if !store::suspension::insert(db, &new, r.id.is_some(), self.now) {
+            return Err(Error::invalid_input("suspension_id", "exists"));
+        }
+        Ok(())
     }
 
     fn assign(&self, db: &Db, counted: &[(Uuid, Uuid, bool)]) {

@@ -73,7 +73,9 @@ pub fn create(
         expires_at: Some(expires_at),
         subject,
     };
-    store::waitpoint::insert(db, &[(&w, &[])]);
+    if let Some(taken) = store::waitpoint::insert(db, &[(&w, &[])], id.is_some()) {
+        return Err(exists(taken));
+    }
     store::waitpoint::arm(db, &w);
     let details = json!({
         "waitpoint_ids": [w.id()],
@@ -131,7 +133,8 @@ pub fn absent(db: &Db, ids: &[Uuid]) -> Result<()> {
     }
 }
 
-fn exists(id: Uuid) -> Error {
+/// `waitpoint_already_exists`.
+pub fn exists(id: Uuid) -> Error {
     Error::new(Kind::WaitpointAlreadyExists)
         .say("a waitpoint of this id exists")
         .with("waitpoint_id", id.to_string())

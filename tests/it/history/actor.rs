@@ -21,9 +21,50 @@ pub struct Stage {
     pub started: Instant,
     pub stop: AtomicBool,
     numbers: AtomicU32,
+    /// What has happened so far.
+    pub seen: Mutex<Seen>,
     /// Leases and executions that anybody may meddle with, the latest ones.
     leases: Mutex<Vec<Lease>>,
     executions: Mutex<Vec<Uuid>>,
+}
+
+/// How often what has happened that makes a history worth checking.
+#[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd)]
+pub struct Seen {
+    pub calls: usize,
+    pub created: usize,
+    pub done: usize,
+    pub undone: usize,
+    pub silent: usize,
+    pub refused: usize,
+}
+
+impl Seen {
+    /// Enough of everything.
+    pub fn is_rich(&self) -> bool {
+        self.calls >= 300
+            && self.created >= 100
+            && self.done >= 300
+            && self.undone >= 20
+            && self.silent >= 3
+            && self.refused >= 20
+    }
+
+    fn note(&mut self, call: &Call) {
+        self.calls += 1;
+        match (&call.reply, call.fate) {
+            (Reply::Silence, _) => self.silent += 1,
+            (Reply::Refused(_), _) => self.refused += 1,
+            (Reply::Said(said), Fate::Undone) => self.undone += usize::from(!said.is_empty()),
+            (Reply::Said(said), Fate::Committed) => {
+                let creates = |effect: &&Effect| matches!(effect, Effect::Created(_));
+                let created = said.iter().filter(creates).count();
+                self.created += created;
+                self.done += said.len() - created;
+            }
+            (Reply::Said(_), Fate::Unknown) => {}
+        }
+    }
 }
 
 /// So many of each kind stay in sight.
@@ -36,6 +77,7 @@ impl Stage {
             started: Instant::now(),
             stop: AtomicBool::new(false),
             numbers: AtomicU32::new(1),
+            seen: Mutex::default(),
             leases: Mutex::default(),
             executions: Mutex::default(),
         })
@@ -143,6 +185,7 @@ impl Actor {
     fn decide(&mut self, from: usize, fate: Fate) {
         self.settle(from, fate);
         for n in from..self.calls.len() {
+            self.stage.seen.lock().expect("seen").note(&self.calls[n]);
             if self.calls[n].fate == Fate::Undone {
                 continue;
             }

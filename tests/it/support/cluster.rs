@@ -109,6 +109,13 @@ impl Cluster {
             .unwrap_or_else(|e| panic!("cannot connect to {self:?}: {e}"))
     }
 
+    /// Whether it takes sessions now.
+    pub fn answers(&self) -> bool {
+        self.config(&self.maintenance_database)
+            .connect(postgres::NoTls)
+            .is_ok()
+    }
+
     fn from_settings(name: &str, settings: &HashMap<String, String>) -> Self {
         let of = |key: &str, default: &str| settings.get(key).cloned().unwrap_or(default.into());
         Self {

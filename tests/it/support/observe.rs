@@ -113,7 +113,7 @@ impl Session {
     /// Returns when the session with this process id waits for somebody's lock.
     #[track_caller]
     pub fn waits_until_blocked(&mut self, pid: i32) {
-        let blocked = super::pace::eventually(std::time::Duration::from_secs(10), || {
+        let blocked = super::pace::eventually(std::time::Duration::from_secs(60), || {
             let blockers: i32 = self.value("SELECT cardinality(pg_blocking_pids($1))", &[&pid]);
             blockers > 0
         });
@@ -123,7 +123,7 @@ impl Session {
     /// Returns when the session with this process id sleeps inside a statement of its own.
     #[track_caller]
     pub fn waits_in_its_statement(&mut self, pid: i32) {
-        let asleep = super::pace::eventually(std::time::Duration::from_secs(10), || {
+        let asleep = super::pace::eventually(std::time::Duration::from_secs(60), || {
             self.value(
                 "SELECT count(*) = 1 FROM pg_stat_activity
                   WHERE pid = $1 AND state = 'active' AND wait_event_type NOT IN ('Lock', 'LWLock', 'IO')",

@@ -31,6 +31,21 @@ fn ring(w: &mut World) -> Vec<String> {
 }
 
 #[test]
+fn a_change_of_the_ring_that_takes_its_time_holds_up_no_reconciler() {
+    let mut w = World::new();
+    seed(&mut w, &format!("'k1', {SECRET}"));
+    rotate(&mut w, "'k2', grace => '0'");
+    w.advance_ms(2 * 86_400_000);
+    let mut administrator = w.session();
+    administrator.run("BEGIN");
+    administrator.rows("SELECT * FROM ff_rotate_waitpoint_secret('k3')", &[]);
+    w.run("SET lock_timeout = '1 s'");
+    w.reconciles("signal_gc", 0);
+    administrator.run("ROLLBACK");
+    w.reconciles("signal_gc", 1);
+}
+
+#[test]
 fn s_41_a_seed_installs_once() {
     let mut w = World::new();
     assert!(ring(&mut w).is_empty());

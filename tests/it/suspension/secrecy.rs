@@ -167,6 +167,43 @@ fn s_45_secrets_and_tokens_stay_where_they_belong() {
 }
 
 #[test]
+fn refused_tokens_are_counted_by_key_and_reason() {
+    let mut w = World::new();
+    let s = w.waiting(READY);
+    let mut forged = s.point();
+    for (token, code) in [
+        (format!("k1:{}", "0".repeat(64)), "FF108"),
+        (format!("k1:{}", "1".repeat(64)), "FF108"),
+        (format!("k9:{}", "0".repeat(64)), "FF108"),
+        ("nonsense".to_string(), "FF108"),
+        (String::new(), "FF108"),
+    ] {
+        forged.token = token;
+        w.undeliverable(code, &forged, "");
+    }
+    w.rows(
+        "SELECT * FROM ff_rotate_waitpoint_secret('k2', grace => '0')",
+        &[],
+    );
+    w.undeliverable("FF130", &s.point(), "");
+    let text: String = w.value("SELECT ff_metrics()", &[]);
+    let told: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("ff_token_refusals_total"))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            r#"{kid="",reason="malformed"} 1"#,
+            r#"{kid="",reason="missing"} 1"#,
+            r#"{kid="",reason="wrong"} 1"#,
+            r#"{kid="k1",reason="expired"} 1"#,
+            r#"{kid="k1",reason="wrong"} 2"#,
+        ]
+    );
+}
+
+#[test]
 fn a_refused_token_is_noted_at_its_execution() {
     let mut w = World::new();
     let s = w.waiting(READY);
@@ -179,7 +216,7 @@ fn a_refused_token_is_noted_at_its_execution() {
     forged.token = format!("k1:{}", "0".repeat(64));
     w.undeliverable("FF108", &forged, "");
     // The background worker of the database may be quicker.
-    let noted = eventually(Duration::from_secs(20), || {
+    let noted = eventually(Duration::from_secs(60), || {
         w.rows("SELECT * FROM ff_reconcile_pending_waitpoint()", &[]);
         w.suspension(s.id)
             .maybe_instant("last_token_failure_at")

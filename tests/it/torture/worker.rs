@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use postgres::{Client, Row};
@@ -11,7 +12,14 @@ use rand::{Rng, SeedableRng};
 use uuid::Uuid;
 
 use crate::support::Cells;
+use crate::support::waiting::Point;
 use crate::support::world::Door;
+
+/// The waitpoints that anybody may send a signal to, the latest ones.
+pub type Board = Arc<Mutex<Vec<Point>>>;
+
+/// So many stay on the board.
+const ON_THE_BOARD: usize = 32;
 
 /// What a worker is up to.
 #[derive(Clone, Copy)]
@@ -58,6 +66,8 @@ pub struct Journal {
     pub completed: BTreeMap<Uuid, Vec<u8>>,
     pub completed_twice: Vec<Uuid>,
     pub ended: BTreeMap<Uuid, &'static str>,
+    /// Signals by the name their sender gave himself for each.
+    pub signals: Vec<(String, Uuid)>,
     pub operations: usize,
 }
 
@@ -72,6 +82,7 @@ impl Journal {
         }
         self.completed_twice.extend(other.completed_twice);
         self.ended.extend(other.ended);
+        self.signals.extend(other.signals);
         self.operations += other.operations;
         self
     }
@@ -90,6 +101,8 @@ enum Entry {
     Completed(Uuid, Vec<u8>),
     Ended(Uuid, &'static str),
     Released(Uuid),
+    Suspended(Uuid, Vec<Point>),
+    Signalled(String, Uuid),
 }
 
 pub struct Worker {
@@ -99,11 +112,12 @@ pub struct Worker {
     random: StdRng,
     client: Option<Client>,
     held: Vec<Held>,
+    board: Board,
     journal: Journal,
 }
 
 impl Worker {
-    pub fn new(number: usize, door: Door, habits: Habits) -> Self {
+    pub fn new(number: usize, door: Door, habits: Habits, board: Board) -> Self {
         Self {
             number,
             door,
@@ -111,6 +125,7 @@ impl Worker {
             random: StdRng::seed_from_u64(number as u64),
             client: None,
             held: Vec::new(),
+            board,
             journal: Journal::default(),
         }
     }
@@ -189,6 +204,14 @@ impl Worker {
                     self.held.retain(|held| held.id != id);
                 }
                 Entry::Released(id) => self.held.retain(|held| held.id != id),
+                Entry::Suspended(id, points) => {
+                    self.held.retain(|held| held.id != id);
+                    let mut board = self.board.lock().expect("the board");
+                    board.extend(points);
+                    let old = board.len().saturating_sub(ON_THE_BOARD);
+                    board.drain(..old);
+                }
+                Entry::Signalled(sender, id) => self.journal.signals.push((sender, id)),
             }
         }
     }
@@ -217,6 +240,10 @@ impl Worker {
                 match e.code().map(|code| code.code().to_string()).as_deref() {
                     // A lost lease is the lot of a slow worker; a killed session that of a busy one.
                     Some("FF401" | "FF402" | "FF210" | "25P02") => {}
+                    // In a transaction of several steps what it has suspended itself may be met again.
+                    Some("FF405") if self.habits.steps > 1 => {}
+                    // Somebody else's signal, or the timeout, was faster.
+                    Some("FF406" | "FF407") if sql.contains("deliver_signal") => {}
                     // A grant lapses, is dropped, and somebody else takes what it reserved.
                     Some("FF203" | "FF204" | "FF205" | "FF206")
                         if sql.contains("claim_execution") => {}
@@ -236,18 +263,20 @@ impl Worker {
             self.held.drain(..5);
         }
         match self.random.random_range(0..100) {
-            0..20 => self.create(),
-            20..25 => self.create_many(),
-            25..45 => self.claim(),
-            45..50 => self.claim_by_grant(),
+            0..18 => self.create(),
+            18..22 => self.create_many(),
+            22..40 => self.claim(),
+            40..44 => self.claim_by_grant(),
+            44..52 => self.signal(),
             _ if self.held.is_empty() => self.claim(),
             choice => {
                 let n = self.random.random_range(0..self.held.len());
                 let (id, handle) = (self.held[n].id, self.held[n].handle.clone());
                 let entries = match choice {
-                    50..72 => self.complete(id, &handle),
-                    72..78 => self.complete_and_claim(id, &handle),
-                    78..86 => self.fail(id, &handle),
+                    52..70 => self.complete(id, &handle),
+                    70..75 => self.complete_and_claim(id, &handle),
+                    75..81 => self.suspend(id, &handle),
+                    81..86 => self.fail(id, &handle),
                     86..92 => self
                         .query("SELECT ff_renew($1)", &[&handle])
                         .map(|_| Vec::new()),
@@ -335,6 +364,39 @@ impl Worker {
                 .map(claimed)
                 .collect(),
         )
+    }
+
+    /// Waits for signals, or for the time to pass.
+    fn suspend(&mut self, id: Uuid, handle: &str) -> Option<Entries> {
+        let condition = [
+            "ff_cond_signal('a', 'go')",
+            "ff_cond_all_waitpoints('a', 'b')",
+            "ff_cond_count(3, 'signals', '{a,b}')",
+        ][self.random.random_range(0..3)];
+        let timeout = ["30 ms", "1 s", "1 min"][self.random.random_range(0..3)];
+        let sql = format!(
+            "SELECT * FROM ff_suspend($1, {condition}, timeout => '{timeout}', timeout_behavior => 'auto_resume')"
+        );
+        let rows = self.query(&sql, &[&handle])?;
+        let points = rows.iter().map(Point::of).collect();
+        Some(vec![Entry::Suspended(id, points)])
+    }
+
+    fn signal(&mut self) -> Option<Entries> {
+        let point = {
+            let board = self.board.lock().expect("the board");
+            let n = self.random.random_range(0..board.len().max(1));
+            board.get(n).cloned()
+        };
+        let Some(point) = point else {
+            return Some(Vec::new());
+        };
+        let sender = Uuid::new_v4().to_string();
+        let rows = self.query(
+            "SELECT * FROM ff_deliver_signal($1, $2, 'go', source_identity => $3)",
+            &[&point.id, &point.token, &sender],
+        )?;
+        Some(vec![Entry::Signalled(sender, rows[0].uuid("signal_id"))])
     }
 
     fn complete(&mut self, id: Uuid, handle: &str) -> Option<Entries> {
