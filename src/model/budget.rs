@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn b_5_part_amounts_are_whole_and_dimensions_have_names() {
+    fn amounts_are_whole_and_dimensions_have_names() {
         let given = json!({"tokens": 3, "wall_ms": 0, "a.b:c-d_1": 2});
         let found = amounts(&given, MAX_DIMENSIONS).unwrap();
         assert_eq!(found.len(), 2, "zero is none");
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn b_3_part_equality_is_no_breach_and_mode_warn_reports_the_hard_limit() {
+    fn equality_is_no_breach_and_mode_warn_reports_the_hard_limit() {
         let strict = budget(true);
         assert_eq!(strict.crossed("tokens", 8), None);
         assert_eq!(strict.crossed("other", 1000), None);
@@ -254,7 +254,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn b_12_part_nothing_is_lost_when_a_limit_is_spread(amount in 0i64..=i64::MAX, stripes in 1usize..=64) {
+        fn nothing_is_lost_when_a_limit_is_spread(amount in 0i64..=i64::MAX, stripes in 1usize..=64) {
             let (share, rest) = spread(amount, stripes);
             prop_assert_eq!(i128::from(share) * stripes as i128 + i128::from(rest), i128::from(amount));
             prop_assert!((0..stripes as i64).contains(&rest));

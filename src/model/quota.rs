@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn b_29_part_what_a_policy_may_say() {
+    fn what_a_policy_may_say() {
         for fine in [
             limits(0, 0, 0, 0),
             limits(100_000, 1, 10_000, 1),
@@ -181,7 +181,7 @@ mod tests {
     proptest! {
         /// Starts by the rule of the ring, whoever takes which token, never exceed the limit in any window.
         #[test]
-        fn b_32_part_no_window_holds_more_starts_than_tokens(
+        fn no_window_holds_more_starts_than_tokens(
             tokens in 1usize..8, window in 1i64..50, steps in proptest::collection::vec(0i64..20, 1..200)
         ) {
             let limits = limits(tokens as i64, window, 0, 0);
@@ -208,7 +208,7 @@ mod tests {
         }
 
         #[test]
-        fn b_30_part_jitter_stays_within_its_bounds(draw in 0.0f64..1.0, rest in 0i64..SECOND) {
+        fn jitter_stays_within_its_bounds(draw in 0.0f64..1.0, rest in 0i64..SECOND) {
             let limits = limits(1, SECOND, 0, 200_000);
             let now = Instant(SECOND);
             let wait = limits.retry_after(now.minus(SECOND - rest), now, draw);

@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn b_17_part_a_month_anchored_on_the_31st_stays_on_month_ends() {
+    fn a_month_anchored_on_the_31st_stays_on_month_ends() {
         let every = Every::new(1, 0, 0).unwrap();
         let anchor = day(2026, 1, 31).plus(SECOND);
         let mut now = anchor;
@@ -185,7 +185,7 @@ mod tests {
         }
 
         #[test]
-        fn b_17_part_the_next_end_is_the_first_one_after_now(
+        fn the_next_end_is_the_first_one_after_now(
             months in 0i32..40, micros in 0i64..100 * DAY, anchor in 0i64..10_000, ahead in 0i64..1_000_000
         ) {
             prop_assume!(months > 0 || micros > 0);

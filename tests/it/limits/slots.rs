@@ -16,6 +16,7 @@ fn running(w: &mut World, q: Uuid, policy: &str, claim: &str) -> Claim {
 #[test]
 fn b_34_a_slot_falls_free_with_the_end_of_the_run() {
     let mut w = World::without_preload();
+    w.seed();
     let q = quota(&mut w, 0, "0", 1, "");
     let c = running(&mut w, q, "", "");
     w.complete(&c.handle, None);
