@@ -187,42 +187,35 @@ fn ff_claim_for_worker(
     TableIterator::once(row)
 }
 
-claims! {
-    volatile
-    /// Claims one execution by its grant.
-    fn ff_claim_execution(
-        execution_id: Option<Uuid>,
-        worker: Option<String>,
-        worker_instance: default!(Option<String>, "NULL"),
-        lease_ttl: default!(Option<Interval>, "NULL"),
-        grant_id: default!(Option<Uuid>, "NULL"),
-        expected_attempt_index: default!(Option<i32>, "NULL"),
-    ) -> [] {
-        let claimed = entry(|db| {
-            let request = taking(execution_id, worker, worker_instance, lease_ttl, grant_id, expected_attempt_index)?;
-            take::granted(db, request)
-        });
-        TableIterator::once(claim_row::row(claimed))
-    }
+macro_rules! claims_by_grant {
+    ($($(#[$doc:meta])* $function:ident = $operation:path;)*) => {
+        $(claims! {
+            volatile
+            $(#[$doc])*
+            fn $function(
+                execution_id: Option<Uuid>,
+                worker: Option<String>,
+                worker_instance: default!(Option<String>, "NULL"),
+                lease_ttl: default!(Option<Interval>, "NULL"),
+                grant_id: default!(Option<Uuid>, "NULL"),
+                expected_attempt_index: default!(Option<i32>, "NULL"),
+            ) -> [] {
+                let claimed = entry(|db| {
+                    let request =
+                        taking(execution_id, worker, worker_instance, lease_ttl, grant_id, expected_attempt_index)?;
+                    $operation(db, request)
+                });
+                TableIterator::once(claim_row::row(claimed))
+            }
+        })*
+    };
 }
 
-claims! {
-    volatile
+claims_by_grant! {
+    /// Claims one execution by its grant.
+    ff_claim_execution = take::granted;
     /// Takes up the interrupted attempt of one execution, with a grant or without.
-    fn ff_claim_resumed_execution(
-        execution_id: Option<Uuid>,
-        worker: Option<String>,
-        worker_instance: default!(Option<String>, "NULL"),
-        lease_ttl: default!(Option<Interval>, "NULL"),
-        grant_id: default!(Option<Uuid>, "NULL"),
-        expected_attempt_index: default!(Option<i32>, "NULL"),
-    ) -> [] {
-        let claimed = entry(|db| {
-            let request = taking(execution_id, worker, worker_instance, lease_ttl, grant_id, expected_attempt_index)?;
-            take::resumed(db, request)
-        });
-        TableIterator::once(claim_row::row(claimed))
-    }
+    ff_claim_resumed_execution = take::resumed;
 }
 
 claims! {

@@ -83,7 +83,7 @@ fn e_117_batches_in_opposite_order_do_not_deadlock() {
     for _ in 0..10 {
         w.run("SELECT count(*) FROM ff_create_many('L', 'k', array_fill(NULL::bytea, '{50}'))");
         let mut handles: Vec<_> = w
-            .claims("max_items => 50")
+            .claims("max_items => 50, lease_ttl => '1 h'")
             .into_iter()
             .map(|claim| claim.handle)
             .collect();

@@ -6,9 +6,9 @@ use crate::support::pace::apart;
 /// Creates, claims, renews and completes through a session that has done so before.
 fn works(w: &mut World) {
     let id = w.create("");
-    let claim = w.claim("");
+    let claim = w.claim("lease_ttl => '1 h'");
     assert_eq!(claim.id, id);
-    w.rows("SELECT * FROM ff_renew($1)", &[&claim.handle]);
+    w.rows("SELECT * FROM ff_renew($1, '1 h')", &[&claim.handle]);
     w.complete(&claim.handle, None);
 }
 
