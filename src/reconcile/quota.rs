@@ -19,9 +19,14 @@ const PAGE: i64 = 500;
 pub fn run(db: &Db, scope: &Scope) -> Result<Tally> {
     let mut tally = Tally::default();
     let mut after = Uuid::nil();
-    while scope.limit > 0 {
+    if scope.limit == 0 {
+        return Ok(tally);
+    }
+    loop {
         let page = quota::page(db, after, PAGE);
-        let Some(last) = page.last() else { break };
+        let Some(last) = page.last() else {
+            return Ok(tally);
+        };
         after = *last;
         let done = batch::handle(
             scope,
@@ -38,7 +43,6 @@ pub fn run(db: &Db, scope: &Scope) -> Result<Tally> {
         tally.processed += done.processed;
         tally.errors += done.errors;
     }
-    Ok(tally)
 }
 
 /// Repairs one policy; how many corrections that took.

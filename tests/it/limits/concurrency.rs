@@ -95,7 +95,7 @@ fn b_12_a_hard_limit_holds_whatever_the_concurrency() {
                 let delta = 1 + (noise(n, step) % 7) as i64;
                 s.run("BEGIN");
                 let applied = rep(s, b, delta) == ok();
-                let commits = noise(n, step + 1000) % 4 > 0;
+                let commits = !noise(n, step + 1000).is_multiple_of(4);
                 s.run(if commits { "COMMIT" } else { "ROLLBACK" });
                 accepted += if applied && commits { delta } else { 0 };
             }
@@ -119,7 +119,7 @@ fn b_13_no_increment_is_lost() {
         let committed = crowd(&w, 8, move |s, n| {
             let mut committed = 0;
             for step in 0..75 {
-                let commits = noise(n, step) % 5 > 0;
+                let commits = !noise(n, step).is_multiple_of(5);
                 s.run("BEGIN");
                 assert_eq!(rep(s, b, 1), ok());
                 s.run(if commits { "COMMIT" } else { "ROLLBACK" });
