@@ -51,9 +51,6 @@ BEGIN ATOMIC
                                'failure_reason', e.failure_reason),
             CASE WHEN e.delay_until <= explain_state.now THEN 'ff_reconcile_delayed()'
                  ELSE format('ff_cancel_execution(%L, reason => …)', e.execution_id) END),
-           (12, 'waiting_for_dependencies', e.eligibility_state = 'd', e.last_transition_at,
-            jsonb_build_object('blocking_detail', e.blocking_detail),
-            format('ff_cancel_execution(%L, reason => …)', e.execution_id)),
            (13, CASE e.eligibility_state WHEN 'b' THEN 'budget_denied' ELSE 'quota_denied' END, e.eligibility_state IN ('b', 'q'),
             e.last_transition_at,
             jsonb_build_object('policy_id', e.blocked_by_policy, 'blocking_detail', e.blocking_detail, 'recheck_at', e.recheck_at),
@@ -72,6 +69,37 @@ BEGIN ATOMIC
                    e.execution_id, g.worker))
            ) AS v (place, reason, holds, since, detail, remedy)
      WHERE e.execution_id = explain_state.id AND v.holds;
+END;
+
+-- The upstreams that it waits for: the first of those that have not ended, or have and are not counted yet.
+CREATE FUNCTION ff_engine.explain_dependencies(id uuid, now timestamptz)
+RETURNS TABLE (place int, reason text, since timestamptz, detail jsonb, remedy text)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
+BEGIN ATOMIC
+    SELECT 12, 'waiting_for_dependencies', e.last_transition_at,
+           jsonb_strip_nulls(jsonb_build_object(
+               'blocking_detail', e.blocking_detail, 'policy', g.policy, 'total_deps', g.total_deps,
+               'satisfied_count', g.satisfied_count, 'failed_count', g.failed_count, 'skipped_count', g.skipped_count,
+               'open_dependencies', g.running_count, 'open_edges', coalesce(o.edges, '[]'))),
+           CASE WHEN o.due THEN format('ff_cascade_completion(%L)', o.first)
+                WHEN g.running_count > 0 THEN format('ff_explain_execution(%L)', o.first)
+                ELSE format('ff_promote_blocked_to_eligible(%L)', e.execution_id) END
+      FROM ff_engine.execution_row AS e
+      LEFT JOIN ff_engine.edge_group_row AS g ON g.downstream_execution_id = e.execution_id
+     CROSS JOIN LATERAL (
+           SELECT jsonb_agg(jsonb_build_object('edge_id', f.edge_id, 'upstream_execution_id', f.upstream_id,
+                                               'dependency_kind', f.dependency_kind, 'public_state', f.public_state) ORDER BY f.place) AS edges,
+                  (array_agg(f.upstream_id ORDER BY f.place))[1] AS first, coalesce(bool_or(f.place = 1 AND f.due), false) AS due
+             FROM (SELECT i.edge_id, i.upstream_id, i.dependency_kind, ff_engine.public_word(u.state) AS public_state, u.due,
+                          row_number() OVER (ORDER BY u.due DESC, i.ordinal) AS place
+                     FROM ff_engine.edge AS i
+                     LEFT JOIN LATERAL (
+                          SELECT x.state, ff_engine.lifecycle(x.state) = 't'
+                                          AND coalesce(i.consumed_life, -1) < coalesce((x.rare ->> 'replays')::int, 0) AS due
+                            FROM ff_engine.execution AS x WHERE x.execution_id = i.upstream_id) AS u ON true
+                    WHERE i.downstream_id = e.execution_id AND i.edge_state = 'unsatisfied'
+                    ORDER BY place LIMIT 20) AS f) AS o
+     WHERE e.execution_id = explain_dependencies.id AND e.eligibility_state = 'd';
 END;
 
 -- What it requires, and the live workers of its lane and namespace that lack least of it, if none has all.
@@ -137,6 +165,8 @@ BEGIN ATOMIC
           JOIN ff_engine.execution AS e ON e.execution_id = g.id AND ff_engine.admits(e.namespace_id)),
     holding AS MATERIALIZED (
         SELECT r.* FROM asked AS a CROSS JOIN LATERAL ff_engine.explain_state(a.id, a.now) AS r
+        UNION ALL
+        SELECT r.* FROM asked AS a CROSS JOIN LATERAL ff_engine.explain_dependencies(a.id, a.now) AS r
         UNION ALL
         SELECT r.* FROM asked AS a CROSS JOIN LATERAL ff_engine.explain_routing(a.id, a.now) AS r
         UNION ALL

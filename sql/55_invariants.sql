@@ -211,6 +211,59 @@ BEGIN ATOMIC
           FROM ff_engine.suspension AS s
          WHERE NOT EXISTS (SELECT FROM ff_engine.execution AS e WHERE e.execution_id = s.execution_id)),
 
+    -- members and graphs as their flows count them, groups as their edges do, nobody waits in vain, nothing due is forgotten
+    flows AS (
+        SELECT coalesce(e.execution_id, m.execution_id) AS execution_id, 'flow' AS invariant,
+               'a member without its entry, or an entry that names another flow' AS detail
+          FROM ff_engine.execution AS e FULL JOIN ff_engine.flow_member AS m ON m.execution_id = e.execution_id
+         WHERE e.flow_id IS DISTINCT FROM m.flow_id
+        UNION ALL
+        SELECT e.execution_id, 'flow', 'a member has another partition than its flow, or its flow is gone'
+          FROM ff_engine.execution AS e LEFT JOIN ff_engine.flow AS f ON f.flow_id = e.flow_id
+         WHERE e.flow_id IS NOT NULL AND e.partition_key IS DISTINCT FROM f.partition_key
+        UNION ALL
+        SELECT NULL, 'flow', format('flow %s counts %s members and %s edges, and there are %s and %s', f.flow_id, f.node_count,
+                                    f.edge_count, m.n, e.n)
+          FROM ff_engine.flow AS f
+         CROSS JOIN LATERAL (SELECT count(*) AS n FROM ff_engine.flow_member AS x WHERE x.flow_id = f.flow_id) AS m
+         CROSS JOIN LATERAL (SELECT count(*) AS n FROM ff_engine.edge AS y WHERE y.flow_id = f.flow_id) AS e
+         WHERE f.edge_count <> e.n OR f.graph_revision <> f.node_count + f.edge_count
+            OR CASE f.public_flow_state WHEN 'open' THEN f.node_count <> m.n ELSE f.node_count < m.n END
+            OR (f.public_flow_state = 'open') <> (f.terminal_at IS NULL)
+        UNION ALL
+        SELECT g.downstream_id, 'edge_group', format('edges %s of a child are counted as %s', c.counts,
+                                                     ARRAY[g.total_deps, g.satisfied_count, g.failed_count, g.skipped_count])
+          FROM ff_engine.edge_group AS g
+         CROSS JOIN LATERAL (
+               SELECT ARRAY[count(*) FILTER (WHERE e.edge_state <> 'pending'), count(*) FILTER (WHERE e.edge_state = 'satisfied'),
+                            count(*) FILTER (WHERE e.edge_state = 'impossible' AND e.resolved_outcome <> 'skipped'),
+                            count(*) FILTER (WHERE e.edge_state = 'impossible' AND e.resolved_outcome = 'skipped')]::int[] AS counts
+                 FROM ff_engine.edge AS e WHERE e.downstream_id = g.downstream_id) AS c
+         WHERE c.counts <> ARRAY[g.total_deps, g.satisfied_count, g.failed_count, g.skipped_count]
+        UNION ALL
+        SELECT e.downstream_id, 'edge_group', 'an applied edge leads into no group'
+          FROM ff_engine.edge AS e LEFT JOIN ff_engine.edge_group AS g ON g.downstream_id = e.downstream_id
+         WHERE e.edge_state <> 'pending' AND g.downstream_id IS NULL
+        UNION ALL
+        SELECT e.execution_id, 'edge_group', 'waits for upstreams that hold it back no longer'
+          FROM ff_engine.execution AS e LEFT JOIN ff_engine.edge_group AS g ON g.downstream_id = e.execution_id
+         WHERE ff_engine.eligibility(e.state) = 'd'
+           AND (g.group_state = 'pending' AND (g.total_deps > g.satisfied_count + g.failed_count + g.skipped_count
+                                               OR g.policy = 'quorum' AND g.k > g.total_deps)) IS NOT TRUE
+        UNION ALL
+        SELECT e.execution_id, 'edge_group', 'may start although its group does not allow it'
+          FROM ff_engine.execution AS e JOIN ff_engine.edge_group AS g ON g.downstream_id = e.execution_id
+         WHERE ff_engine.eligibility(e.state) IN ('e', 't', 'r') AND ff_engine.attempt_state(e.state) IN ('f', 'p')
+           AND g.group_state <> 'satisfied' AND g.total_deps > 0
+        UNION ALL
+        SELECT u.execution_id, 'cascade', 'has ended, and an edge of it is due that nobody will resolve'
+          FROM ff_engine.execution AS u
+         WHERE ff_engine.lifecycle(u.state) = 't' AND u.flow_id IS NOT NULL
+           AND EXISTS (SELECT FROM ff_engine.edge AS e
+                        WHERE e.upstream_id = u.execution_id AND e.edge_state = 'unsatisfied'
+                          AND coalesce(e.consumed_life, -1) < coalesce((u.rare ->> 'replays')::int, 0))
+           AND NOT EXISTS (SELECT FROM ff_engine.cascade AS q WHERE q.execution_id = u.execution_id)),
+
     -- the log tells of every lease and of every end, as far back as it is kept
     log AS (
         SELECT h.execution_id, v.invariant,
@@ -253,6 +306,7 @@ BEGIN ATOMIC
            UNION ALL SELECT execution_id, invariant, detail FROM counts
            UNION ALL SELECT execution_id, invariant, detail FROM attempts
            UNION ALL SELECT execution_id, invariant, detail FROM suspensions
+           UNION ALL SELECT execution_id, invariant, detail FROM flows
            UNION ALL SELECT execution_id, invariant, detail FROM log
            LIMIT a.page) AS f
      WHERE CASE WHEN ff_engine.admits(NULL) THEN true

@@ -204,7 +204,30 @@ BEGIN
                 ('ff_start_workers', 'Starts the background worker of this database.'),
                 ('ff_stop_workers', 'Stops the background worker of this database.'),
                 ('ff_schedule_reconcilers', 'Installs the pg_cron job that runs the reconcilers.'),
-                ('ff_unschedule_reconcilers', 'Removes the pg_cron jobs of the engine.')
+                ('ff_unschedule_reconcilers', 'Removes the pg_cron jobs of the engine.'),
+                -- flows
+                ('ff_create_flow', 'Creates a flow, a container of executions joined by dependency edges. Outcomes: created, already_satisfied.'),
+                ('ff_add_execution_to_flow', 'Makes an execution a member of a flow. Outcomes: added, already_member.'),
+                ('ff_set_edge_group_policy', 'Declares when an execution is released, before its first edge. Outcomes: set, already_set.'),
+                ('ff_stage_dependency_edge', 'Stages an edge without touching the child. Outcomes: staged, already_staged.'),
+                ('ff_apply_dependency_to_child', 'Makes a staged edge count. Outcomes: applied, already_applied, rejected_terminal, rejected_group_fired.'),
+                ('ff_add_dependency', 'Stages and applies an edge in one step. Outcomes: added, already_staged, rejected_terminal, rejected_group_fired.'),
+                ('ff_seal_flow', 'Closes a flow for further members and edges. Outcomes: sealed, already_sealed.'),
+                ('ff_resolve_dependency', 'Resolves one due edge. Outcomes: satisfied, impossible, not_applied, upstream_not_terminal, already_resolved.'),
+                ('ff_cascade_completion', 'Propagates the end of one member to its children now. Outcomes: advanced, noop.'),
+                ('ff_read_dependency_results', 'The inbound edges of an execution with the results of their upstreams, by ordinal.'),
+                ('ff_evaluate_flow_eligibility', 'What the edges into an execution say of it now.'),
+                ('ff_promote_blocked_to_eligible', 'Releases a child that waits for its upstreams without reason: promoted, or why not.'),
+                ('ff_flow_summary', 'Members of a flow by state, counted live, and the state they make of it.'),
+                ('ff_project_flow_summary', 'Stores the summary of a flow, and closes it when all members have ended.'),
+                ('ff_wait_flow', 'Waits briefly until a flow is over or cancelled for good. Outcomes: satisfied, timeout, gone.'),
+                ('ff_describe_flow', 'All facts of a flow, with its edge groups.'),
+                ('ff_describe_edge', 'One edge of a flow.'),
+                ('ff_list_edges', 'Pages through the edges of a flow, or of one execution, by ordinal.'),
+                ('ff_reconcile_cascade', 'Resolves the edges of ended members that their own transactions left.'),
+                ('ff_reconcile_dependency', 'Finds and repairs unresolved due edges, wrong counters and children that wait without reason.'),
+                ('ff_reconcile_flow_summary', 'Projects, seals and closes flows.'),
+                ('ff_reconcile_flow_retention', 'Deletes ended flows without members.')
                ) AS c (name, text)
           JOIN pg_proc AS p ON p.proname = c.name
           JOIN pg_depend AS d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
@@ -262,6 +285,17 @@ COMMENT ON TABLE ff_engine.quota IS 'quota policies';
 COMMENT ON TABLE ff_engine.quota_token IS 'one row per start that a window allows';
 COMMENT ON TABLE ff_engine.quota_slot IS 'one row per execution that may run at once';
 COMMENT ON VIEW ff_engine.budget_dimension IS 'usage and limits of budgets by dimension';
+COMMENT ON TABLE ff_engine.flow IS 'flows';
+COMMENT ON TABLE ff_engine.flow_member IS 'which executions belong to a flow, and their node names';
+COMMENT ON TABLE ff_engine.edge IS 'dependency edges: staged, applied, resolved';
+COMMENT ON TABLE ff_engine.edge_group IS 'the applied edges into one child, counted';
+COMMENT ON VIEW ff_engine.edge_group_row IS 'edge groups with what follows from their columns';
+COMMENT ON TABLE ff_engine.cascade IS 'ended members whose edges are still to be resolved';
+COMMENT ON TABLE ff_engine.sibling_cancel IS 'fired groups whose remaining upstreams are to be cancelled';
+COMMENT ON TABLE ff_engine.cancel_backlog IS 'cancelled flows that still owe members';
+COMMENT ON TABLE ff_engine.cancel_backlog_member IS 'members that cancelled flows still owe';
+COMMENT ON TABLE ff_engine.flow_touch IS 'flows whose members have ended since they were projected';
+COMMENT ON TABLE ff_engine.flow_summary IS 'summaries of flows as they were last projected';
 COMMENT ON TABLE ff_engine.event IS 'the event log, append only';
 
 SET LOCAL search_path = @extschema@, pg_temp;

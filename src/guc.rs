@@ -99,6 +99,12 @@ ints! {
     USAGE_DEDUP_TTL = c"ff_engine.usage_dedup_ttl", DAY_S, 1, i32::MAX, S, 50, c"Lifetime of the deduplication key of a usage report.";
     BUDGET_ENFORCE_BATCH = c"ff_engine.budget_enforce_batch", 500, 1, 100_000, None, 50, c"Executions that one pass of budget enforcement acts on.";
     ADMISSION_GRACE = c"ff_engine.admission_grace", 60_000, 0, DAY_MS, Ms, 50, c"Age after which an admission slot without a running execution is freed.";
+    INLINE_EDGE_LIMIT = c"ff_engine.inline_edge_limit", 64, 0, 100_000, None, 40, c"Edges resolved inside one terminal transition, and widest group touched there; 0 means none.";
+    CASCADE_EDGE_BATCH = c"ff_engine.cascade_edge_batch", 500, 1, 100_000, None, 40, c"Edges resolved in one transaction of the cascade reconciler.";
+    MAX_FLOW_NODES = c"ff_engine.max_flow_nodes", 20_000, 1, 10_000_000, None, 40, c"Most members of a flow.";
+    MAX_FLOW_EDGES = c"ff_engine.max_flow_edges", 100_000, 1, 10_000_000, None, 40, c"Most edges of a flow.";
+    MAX_GRAPH_WALK = c"ff_engine.max_graph_walk", 100_000, 1, 10_000_000, None, 40, c"Most members that one check for a cycle visits.";
+    FLOW_AUTO_SEAL = c"ff_engine.flow_auto_seal", DAY_S, 0, i32::MAX, S, 40, c"Idle time after which an unsealed flow with only terminal members is sealed; 0 means never.";
     RECONCILE_BATCH = c"ff_engine.reconcile_batch", 1000, 1, 100_000, None, 10, c"Default batch of a reconciler.";
     CLOCK_OFFSET = c"ff_engine.clock_offset", 0, i32::MIN, i32::MAX, Ms, 10, c"Added to the clock of this session, for tests.";
 }

@@ -37,9 +37,19 @@ extension_sql_file!(
     requires = ["worker"]
 );
 extension_sql_file!(
+    "../sql/11_flow.sql",
+    name = "flow",
+    requires = ["suspension"]
+);
+extension_sql_file!(
+    "../sql/14_flow_counts.sql",
+    name = "flow_counts",
+    requires = ["flow"]
+);
+extension_sql_file!(
     "../sql/15_budget.sql",
     name = "budget",
-    requires = ["suspension"]
+    requires = ["flow_counts"]
 );
 extension_sql_file!("../sql/16_quota.sql", name = "quota", requires = ["budget"]);
 extension_sql_file!("../sql/18_event.sql", name = "event", requires = ["quota"]);
@@ -118,10 +128,19 @@ extension_sql_file!(
     ]
 );
 extension_sql_file!(
+    "../sql/52_flows.sql",
+    name = "flow_reads",
+    requires = [
+        "suspension_reads",
+        check::ff_engine::given_id,
+        check::ff_engine::edge_direction,
+    ]
+);
+extension_sql_file!(
     "../sql/53_limits.sql",
     name = "limit_reads",
     requires = [
-        "suspension_reads",
+        "flow_reads",
         check::ff_engine::known_budget,
         check::ff_engine::known_quota,
         check::ff_engine::given_as,

@@ -18,7 +18,9 @@ $$;
 CREATE PROCEDURE forget() LANGUAGE sql AS $$
     TRUNCATE ff_engine.execution, ff_engine.execution_input, ff_engine.attempt, ff_engine.ready, ff_engine.timer,
              ff_engine.idempotency, ff_engine.suspension, ff_engine.suspension_key, ff_engine.waitpoint, ff_engine.waitpoint_expiry,
-             ff_engine.signal, ff_engine.signal_key, ff_engine.satisfier, ff_engine.waitpoint_secret,
+             ff_engine.signal, ff_engine.signal_key, ff_engine.satisfier, ff_engine.waitpoint_secret, ff_engine.flow,
+             ff_engine.flow_member, ff_engine.edge, ff_engine.edge_group, ff_engine.cascade, ff_engine.flow_touch,
+             ff_engine.flow_summary, ff_engine.sibling_cancel,
              ff_engine.budget, ff_engine.budget_usage, ff_engine.budget_pool, ff_engine.budget_ledger, ff_engine.budget_dedup,
              ff_engine.attachment, ff_engine.denied, ff_engine.quota, ff_engine.quota_token, ff_engine.quota_slot;
     UPDATE ff_engine.tally_position SET next = NULL
@@ -37,6 +39,24 @@ BEGIN
               FROM point AS p WHERE p.waitpoint_key = key);
 END;
 $$;
+
+-- A flow of executions in a lane, in this order; each has the number of its place as the end of its id.
+CREATE FUNCTION member(place int) RETURNS uuid LANGUAGE sql IMMUTABLE AS $$
+    SELECT format('00000000-0000-4000-8000-%s', lpad(place::text, 12, '0'))::uuid
+$$;
+
+CREATE PROCEDURE weave(lane text, members int) LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM FROM ff_create_flow(member(0));
+    FOR place IN 1..members LOOP
+        PERFORM FROM ff_create_execution(lane, 'k', execution_id => member(place), flow_id => member(0));
+    END LOOP;
+END;
+$$;
+
+-- The state of each member.
+CREATE VIEW woven AS
+SELECT right(execution_id::text, 1) AS member, public_state FROM ff_executions WHERE flow_id = member(0) ORDER BY execution_id;
 
 -- What becomes of a suspend whose suspension and only waitpoint get these ids.
 CREATE FUNCTION suspended(handle text, suspension uuid, waitpoint uuid) RETURNS text LANGUAGE plpgsql AS $$

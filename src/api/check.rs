@@ -56,6 +56,22 @@ mod ff_engine {
         checked(required(id, argument))
     }
 
+    /// An id that must not be NULL.
+    #[pg_extern(stable, parallel_safe)]
+    pub fn given_id(id: Option<Uuid>, argument: &str) -> Uuid {
+        checked(required(id, argument))
+    }
+
+    /// Which edges of an execution are asked for.
+    #[pg_extern(stable, parallel_safe)]
+    pub fn edge_direction(direction: Option<String>) -> String {
+        let word = checked(required(direction, "direction"));
+        if !["incoming", "outgoing", "both"].contains(&word.as_str()) {
+            Error::invalid_input("direction", "unknown_word").raise();
+        }
+        word
+    }
+
     /// True, for an execution that was found.
     #[pg_extern(stable, parallel_safe)]
     pub fn existing(execution_id: Option<Uuid>, found: Option<bool>) -> bool {

@@ -98,6 +98,14 @@ reconcilers! {
     ff_reconcile_signal_gc = "signal_gc";
     /// Forgets idempotency keys past their lifetime.
     ff_reconcile_idempotency = "idempotency";
+    /// Resolves the edges of members of flows that have ended.
+    ff_reconcile_cascade = "cascade";
+    /// Finds and repairs unresolved due edges, wrong counters and children that wait without reason.
+    ff_reconcile_dependency = "dependency";
+    /// Projects, seals and closes flows.
+    ff_reconcile_flow_summary = "flow_summary";
+    /// Deletes ended flows without members.
+    ff_reconcile_flow_retention = "flow_retention";
     /// Deletes terminal executions whose retention is over.
     ff_reconcile_retention = "retention";
 }

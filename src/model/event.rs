@@ -28,6 +28,12 @@ pub enum Code {
     OperatorSigningKeySeeded = 26,
     OperatorSigningKeyRotated = 27,
     OperatorSigningKeyRevoked = 28,
+    OperatorFlowSealed = 29,
+    OperatorFlowCompleted = 30,
+    OperatorFlowFailed = 31,
+    OperatorFlowReopened = 32,
+    OperatorFlowCancelRequested = 33,
+    OperatorFlowCancelDrained = 34,
     OperatorBudgetHardBreach = 36,
     OperatorBudgetSoftBreach = 37,
     OperatorBudgetReset = 38,
@@ -66,7 +72,7 @@ pub const FAMILIES: [&str; 7] = [
 
 impl Code {
     /// Every code.
-    pub const ALL: [Code; 42] = [
+    pub const ALL: [Code; 48] = [
         Code::LeaseAcquired,
         Code::LeaseRenewed,
         Code::LeaseReleased,
@@ -86,6 +92,12 @@ impl Code {
         Code::OperatorSigningKeySeeded,
         Code::OperatorSigningKeyRotated,
         Code::OperatorSigningKeyRevoked,
+        Code::OperatorFlowSealed,
+        Code::OperatorFlowCompleted,
+        Code::OperatorFlowFailed,
+        Code::OperatorFlowReopened,
+        Code::OperatorFlowCancelRequested,
+        Code::OperatorFlowCancelDrained,
         Code::OperatorBudgetHardBreach,
         Code::OperatorBudgetSoftBreach,
         Code::OperatorBudgetReset,
@@ -133,6 +145,12 @@ impl Code {
             Code::OperatorSigningKeySeeded => ("operator", "signing_key_seeded"),
             Code::OperatorSigningKeyRotated => ("operator", "signing_key_rotated"),
             Code::OperatorSigningKeyRevoked => ("operator", "signing_key_revoked"),
+            Code::OperatorFlowSealed => ("operator", "flow_sealed"),
+            Code::OperatorFlowCompleted => ("operator", "flow_completed"),
+            Code::OperatorFlowFailed => ("operator", "flow_failed"),
+            Code::OperatorFlowReopened => ("operator", "flow_reopened"),
+            Code::OperatorFlowCancelRequested => ("operator", "flow_cancel_requested"),
+            Code::OperatorFlowCancelDrained => ("operator", "flow_cancel_drained"),
             Code::OperatorBudgetHardBreach => ("operator", "budget_hard_breach"),
             Code::OperatorBudgetSoftBreach => ("operator", "budget_soft_breach"),
             Code::OperatorBudgetReset => ("operator", "budget_reset"),

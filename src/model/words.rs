@@ -36,6 +36,8 @@ macro_rules! words {
     };
 }
 
+pub(super) use words;
+
 words! {
     /// Where in its life an execution is.
     Lifecycle {

@@ -12,6 +12,7 @@ pub mod claim;
 pub mod clock;
 pub mod event;
 pub mod execution;
+pub mod flow;
 pub mod grant;
 pub mod installation;
 pub mod lane;

@@ -3,6 +3,8 @@
 //! No operation touches the ready queue or the timers by itself. Both follow here from the execution before
 //! and after, so that no operation can forget them; see `model::due` for what they are.
 
+use std::collections::BTreeSet;
+
 use uuid::Uuid;
 
 use crate::model::due::{self, Ready};
@@ -17,10 +19,17 @@ use crate::store::event::Announced;
 use crate::store::ready;
 use crate::store::timer::{Set, Timer};
 
+use super::flow::propagate;
 use super::suspension::waits;
 
-/// Writes changes to executions that exist.
+/// Writes changes to executions that exist, and what follows from the end of a flow's member (§40.3.4).
 pub fn apply(db: &Db, changes: &[Change], now: Instant) {
+    write(db, changes, now);
+    propagate::follow(db, changes, now);
+}
+
+/// Writes changes to executions that exist, and nothing that follows from them.
+pub fn write(db: &Db, changes: &[Change], now: Instant) {
     let superseded: Vec<_> = changes
         .iter()
         .filter_map(|c| Some((c.after.place.id, c.archive.as_ref()?)))
@@ -117,6 +126,7 @@ pub fn settle(db: &Db, changes: &[Change], now: Instant) {
     store::moved::append(db, &silent);
     if changes.iter().any(|c| c.after.is_terminal()) {
         xact::completed();
+        touch(db, changes, now);
     }
     tell(&gone, &new, &timers);
 }
@@ -129,6 +139,13 @@ fn free(db: &Db, mut slots: Vec<(Uuid, &Execution)>) {
             xact::reopened(e.place.lane);
         }
     }
+}
+
+/// Marks the flows whose members have ended.
+fn touch(db: &Db, changes: &[Change], now: Instant) {
+    let ended = changes.iter().filter(|c| propagate::ends(c));
+    let flows: BTreeSet<Uuid> = ended.filter_map(|c| c.after.place.flow).collect();
+    store::flow_summary::touch(db, flows.into_iter(), now);
 }
 
 /// Whether the attempt that a change supersedes may have left a failure detail.

@@ -18,7 +18,11 @@ use crate::store;
 mod admission;
 mod batch;
 mod budget;
+mod cascade;
+mod dependency;
 mod due;
+mod flow_retention;
+mod flow_summary;
 mod idempotency;
 mod quota;
 mod rest;
@@ -91,7 +95,7 @@ pub struct Reconciler {
     pub name: &'static str,
     /// Longest pause between two runs of a background worker, milliseconds.
     pub every_ms: i64,
-    /// Looks at timers, so that a due instant wakes the worker for it.
+    /// Looks at timers or a queue, so that a due instant wakes the worker for it.
     pub timed: bool,
     run: fn(&Db, &Scope) -> Result<Tally>,
 }
@@ -157,6 +161,24 @@ pub static ALL: &[Reconciler] = &[
         timed: false,
         run: budget::enforce,
     },
+    Reconciler {
+        name: "cascade",
+        every_ms: 1_000,
+        timed: true,
+        run: cascade::run,
+    },
+    Reconciler {
+        name: "dependency",
+        every_ms: 15_000,
+        timed: false,
+        run: dependency::run,
+    },
+    Reconciler {
+        name: "flow_summary",
+        every_ms: 15_000,
+        timed: true,
+        run: flow_summary::run,
+    },
     duty!("delayed", 750, Delay),
     duty!("grant_expiry", 5_000, Grant),
     Reconciler {
@@ -207,6 +229,12 @@ pub static ALL: &[Reconciler] = &[
         timed: false,
         run: retention::run,
     },
+    Reconciler {
+        name: "flow_retention",
+        every_ms: 60_000,
+        timed: false,
+        run: flow_retention::run,
+    },
 ];
 
 /// Keeps the counts of executions near the present. No reconciler of the specification: a tick does not name it.
@@ -248,6 +276,11 @@ pub fn next_due(db: &Db) -> Option<Instant> {
     let ids: Vec<_> = resting.keys().filter_map(rest::Row::execution).collect();
     let again = resting.values().min().map(|at| Instant(*at));
     let reset = store::budget::nearest_reset(db);
-    let timer = store::timer::next(db, &ids);
-    timer.into_iter().chain(again).chain(reset).min()
+    let queues = [store::cascade::next(db), store::flow_summary::next(db)];
+    store::timer::next(db, &ids)
+        .into_iter()
+        .chain(again)
+        .chain(reset)
+        .chain(queues.into_iter().flatten())
+        .min()
 }

@@ -22,6 +22,8 @@ pub enum Row {
     Quota(Uuid),
     /// What waits for a budget or a quota policy, or what callers blocked.
     Waiting(Uuid),
+    /// A flow.
+    Flow(Uuid),
     /// The registration of a worker instance in a namespace.
     Registration(i32, String),
 }
@@ -43,6 +45,7 @@ impl fmt::Display for Row {
             Row::Budget(id) => write!(f, "budget {id}"),
             Row::Quota(id) => write!(f, "quota policy {id}"),
             Row::Waiting(id) => write!(f, "what waits for policy {id}"),
+            Row::Flow(id) => write!(f, "flow {id}"),
             Row::Registration(_, instance) => {
                 write!(f, "the registration of worker instance {instance}")
             }

@@ -41,8 +41,15 @@ pub fn run(db: &Db, scope: &Scope) -> Result<Tally> {
             .into_iter()
             .partition(|e| due::is_due(e, Duty::Purge, now));
         rearm(db, &timers, kept.iter());
+        // Members stay as long as their flow goes on.
+        let flows: Vec<_> = over.iter().filter_map(|e| e.place.flow).collect();
+        let ended = match flows.is_empty() {
+            true => flows,
+            false => store::flow::over(db, &flows),
+        };
         let over: Vec<_> = over
             .into_iter()
+            .filter(|e| e.place.flow.is_none_or(|flow| ended.contains(&flow)))
             .filter(|e| concerns(e, scope, namespace))
             .map(|e| e.place.id)
             .collect();

@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::model::due::Position;
 use crate::model::transition;
 use crate::model::words::Eligibility;
+use crate::ops::flow::gate::Gates;
 use crate::ops::{clock, save};
 use crate::pg::spi::Db;
 use crate::store;
@@ -54,13 +55,14 @@ fn unblock(db: &Db, scope: &Scope, namespace: Option<i32>, page: &[Position]) ->
     let ids: Vec<Uuid> = page.iter().map(|p| p.id).collect();
     let locked = store::execution::lock_free(db, &ids);
     let now = clock::now();
-    let (blocked, other): (Vec<_>, Vec<_>) = locked.into_iter().partition(|e| {
+    let (mut blocked, other): (Vec<_>, Vec<_>) = locked.into_iter().partition(|e| {
         e.vector.eligibility == Eligibility::Route && e.recheck_at.is_none_or(|at| at <= now)
     });
+    blocked.retain(|e| super::due::concerns(e, scope, namespace));
+    let gates = Gates::of(db, &blocked);
     let changes: Vec<_> = blocked
         .into_iter()
-        .filter(|e| super::due::concerns(e, scope, namespace))
-        .map(|e| transition::unblock(e, now))
+        .map(|e| gates.open(db, e, now, transition::unblock))
         .collect();
     save::apply(db, &changes, now);
     Tally {

@@ -5,6 +5,7 @@ use pgrx::pg_sys::BuiltinOid::*;
 use super::statement::Write;
 use crate::model::event::Event;
 use crate::model::execution::Execution;
+use crate::model::flow::Flow;
 use crate::model::moved::Moved;
 use crate::model::time::Instant;
 use crate::pg::jsonb::Jsonb;
@@ -82,13 +83,34 @@ pub fn append_global(
     namespace: Option<i32>,
     event: &Event,
 ) {
+    one(
+        db,
+        now,
+        event,
+        [(8, lane.into()), (9, namespace.into())].into_iter(),
+    );
+}
+
+/// Appends an event about a flow.
+pub fn append_flow(db: &Db, now: Instant, flow: &Flow, event: &Event) {
+    let tags = (!flow.tags.is_empty())
+        .then(|| Jsonb::from_json(&serde_json::Value::Object(flow.tags.clone())));
+    let about: [(usize, Arg); 4] = [
+        (4, flow.id.into()),
+        (9, flow.namespace.into()),
+        (12, flow.partition.into()),
+        (17, tags.as_ref().into()),
+    ];
+    one(db, now, event, about.into_iter());
+}
+
+/// Appends one event that concerns no execution.
+fn one(db: &Db, now: Instant, event: &Event, about: impl Iterator<Item = (usize, Arg)>) {
     let mut row = [Arg::NULL; 19];
-    let filled: [(usize, Arg); 9] = [
+    let filled: [(usize, Arg); 7] = [
         (0, EVENT_ID.next().into()),
         (1, xact::id()),
         (2, now.0.into()),
-        (8, lane.into()),
-        (9, namespace.into()),
         (13, (event.code as i16).into()),
         (14, event.released.into()),
         (16, event.reason.as_deref().into()),
@@ -97,7 +119,7 @@ pub fn append_global(
             event.details.as_ref().map(Jsonb::from_json).as_ref().into(),
         ),
     ];
-    for (i, arg) in filled {
+    for (i, arg) in filled.into_iter().chain(about) {
         if let Some(slot) = row.get_mut(i) {
             *slot = arg;
         }

@@ -7,6 +7,11 @@ use crate::pg::cache::Shared;
 use crate::pg::spi::{Arg, Db, Stmt};
 use crate::pg::xact;
 
+static NAMESPACE_NAME: Stmt<1> = Stmt::new(
+    c"SELECT n.name FROM ff_engine.namespace AS n WHERE n.namespace_id = $1",
+    [INT4OID],
+);
+
 static FIND: Stmt<1> = Stmt::new(
     c"SELECT l.lane_id, l.state, l.retention_ms FROM ff_engine.lane AS l WHERE l.name = $1",
     [TEXTOID],
@@ -84,24 +89,7 @@ pub fn name(db: &Db, id: i32) -> Option<String> {
     NAMES.with(|known| known.get_or(id, read))
 }
 
-static NAMESPACE_NAME: Stmt<1> = Stmt::new(
-    c"SELECT n.name FROM ff_engine.namespace AS n WHERE n.namespace_id = $1",
-    [INT4OID],
-);
-
-/// The name of a namespace's number.
-pub fn namespace_name(db: &Db, id: i32) -> Option<String> {
-    let read = || {
-        NAMESPACE_NAME
-            .run(db, [id.into()])
-            .first()
-            .map(|r| r.get(1))
-    };
-    NAMESPACE_NAMES.with(|known| known.get_or(id, read))
-}
-
 thread_local! {
-    static NAMESPACE_NAMES: Shared<i32, String> = const { Shared::new() };
     static NAMES: Shared<i32, String> = const { Shared::new() };
     static LANES: Shared<String, Lane> = const { Shared::new() };
     static NAMESPACES: Shared<String, i32> = const { Shared::new() };
@@ -144,6 +132,12 @@ pub fn update(db: &Db, id: i32, state: &str, reason: Option<&str>, retention_ms:
 pub fn namespace(db: &Db, name: &str) -> Option<i32> {
     let read = || NAMESPACE.run(db, [name.into()]).first().map(|r| r.get(1));
     NAMESPACES.with(|known| known.get_or(name.to_owned(), read))
+}
+
+/// The name of a namespace.
+pub fn namespace_name(db: &Db, id: i32) -> Option<String> {
+    let rows = NAMESPACE_NAME.run(db, [id.into()]);
+    rows.first().map(|r| r.get(1))
 }
 
 /// Records a namespace.

@@ -130,7 +130,7 @@ fn e_88_a_second_block_replaces_reason_and_detail() {
 }
 
 #[test]
-fn e_89_part_what_does_not_wait_cannot_be_held_back() {
+fn e_89_what_does_not_wait_cannot_be_held_back() {
     let mut w = World::new();
     let active = w.claimed("", "");
     let done = w.claimed("", "");
@@ -158,7 +158,7 @@ fn e_89_part_what_does_not_wait_cannot_be_held_back() {
 }
 
 #[test]
-fn e_89_part_a_held_delay_goes_on_or_is_over_when_let_go() {
+fn e_89_a_held_delay_goes_on_or_is_over_when_let_go() {
     let mut w = World::new();
     for (advance, vector, public_state) in [
         (

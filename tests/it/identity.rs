@@ -93,7 +93,7 @@ fn e_119_other_versions_are_partitioned_by_their_checksum() {
 }
 
 #[test]
-fn e_120_part_the_stored_partition_follows_the_id() {
+fn e_120_the_stored_partition_follows_the_id() {
     let mut w = World::new();
     let minted = w.create_row("");
     let id = minted.uuid("execution_id");
@@ -118,7 +118,7 @@ fn e_120_part_the_stored_partition_follows_the_id() {
 }
 
 #[test]
-fn e_120_part_a_hundred_thousand_ids_fill_their_index_well() {
+fn e_120_a_hundred_thousand_ids_fill_their_index_well() {
     let _machine = crate::support::pace::busy();
     let mut w = World::new();
     for _ in 0..100 {
@@ -138,7 +138,7 @@ fn e_120_part_a_hundred_thousand_ids_fill_their_index_well() {
 }
 
 #[test]
-fn e_104_part_the_text_form_of_an_id() {
+fn e_104_the_text_form_of_an_id() {
     let mut w = World::new();
     let row = w.create_row("");
     let id = row.uuid("execution_id");

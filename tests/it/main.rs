@@ -20,6 +20,7 @@ mod examples;
 mod explain;
 mod fence;
 mod finish;
+mod flows;
 mod grants;
 mod health;
 mod history;

@@ -235,7 +235,7 @@ fn e_78_the_clock_of_an_attempt_stands_still_while_it_is_paused() {
 }
 
 #[test]
-fn e_51_part_outside_a_flow_nobody_has_to_be_waited_for() {
+fn e_51_outside_a_flow_nobody_has_to_be_waited_for() {
     let mut w = World::new();
     let claim = w.claimed("", "");
     let (row, events) =

@@ -73,7 +73,7 @@ fn e_97_the_lease_is_described_while_it_is_held() {
 }
 
 #[test]
-fn e_98_part_info_follows_the_life_of_an_execution() {
+fn e_98_info_follows_the_life_of_an_execution() {
     let mut w = World::new();
     let id = w.create(r#"priority => 4, policy => '{"retry_policy":{}}'"#);
     let info = |w: &mut World| w.one("SELECT * FROM ff_read_execution_info($1)", &[&id]);

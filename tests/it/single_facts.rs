@@ -254,7 +254,7 @@ const FEATURES: [&str; 39] = [
 ];
 
 #[test]
-fn e_104_part_the_flow_of_a_standalone_and_of_an_absent_execution_is_none() {
+fn e_104_the_flow_of_a_standalone_and_of_an_absent_execution_is_none() {
     let mut w = World::new();
     let id = w.create("");
     for id in [id, Uuid::new_v4()] {

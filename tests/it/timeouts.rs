@@ -145,7 +145,7 @@ fn e_77_categories_decide_about_timeouts_too() {
 const DEADLINE: &str = r#""timeout_policy":{"execution_deadline_ms":10000}"#;
 
 #[test]
-fn e_79_part_a_deadline_ends_delayed_work() {
+fn e_79_a_deadline_ends_delayed_work() {
     let mut w = World::new();
     let id = w.create(&format!(
         "delay_until => ff_server_time() + interval '1 h', policy => '{{{DEADLINE}}}'"
@@ -161,7 +161,7 @@ fn e_79_part_a_deadline_ends_delayed_work() {
 }
 
 #[test]
-fn e_79_part_a_deadline_ends_running_work() {
+fn e_79_a_deadline_ends_running_work() {
     let mut w = World::new();
     let claim = w.claimed(&format!("policy => '{{{DEADLINE}}}'"), "lease_ttl => '1 h'");
     w.advance_ms(10_000);
@@ -188,7 +188,7 @@ fn e_79_part_a_deadline_ends_running_work() {
 }
 
 #[test]
-fn e_79_part_a_deadline_ends_work_whose_lease_was_lost() {
+fn e_79_a_deadline_ends_work_whose_lease_was_lost() {
     let mut w = World::new();
     let claim = w.claimed(&format!("policy => '{{{DEADLINE}}}'"), "lease_ttl => '1 s'");
     w.advance_ms(1_000);
@@ -207,7 +207,7 @@ fn e_79_part_a_deadline_ends_work_whose_lease_was_lost() {
 }
 
 #[test]
-fn e_79_part_a_deadline_ends_a_paused_attempt() {
+fn e_79_a_deadline_ends_a_paused_attempt() {
     let mut w = World::new();
     let claim = w.claimed(&format!("policy => '{{{DEADLINE}}}'"), "");
     w.one(
@@ -225,7 +225,7 @@ fn e_79_part_a_deadline_ends_a_paused_attempt() {
 }
 
 #[test]
-fn e_79_part_a_deadline_ends_a_suspended_attempt_and_its_waitpoints() {
+fn e_79_a_deadline_ends_a_suspended_attempt_and_its_waitpoints() {
     let mut w = World::new();
     let s = w.waiting_with(&format!("policy => '{{{DEADLINE}}}'"), READY);
     w.advance_ms(10_000);
@@ -249,7 +249,7 @@ fn e_79_part_a_deadline_ends_a_suspended_attempt_and_its_waitpoints() {
 }
 
 #[test]
-fn e_79_part_a_deadline_wins_over_a_pending_retry() {
+fn e_79_a_deadline_wins_over_a_pending_retry() {
     let mut w = World::new();
     let claim = w.claimed(
         &format!(r#"policy => '{{{DEADLINE},"retry_policy":{{}}}}'"#),

@@ -5,6 +5,7 @@
 //! writes what its row of the table says. Saving a change keeps ready queue and timers in step.
 
 mod claim;
+mod depend;
 mod finish;
 mod grant;
 mod intervene;
@@ -13,10 +14,11 @@ mod suspend;
 mod wake;
 
 pub use claim::{ClaimTerms, claim};
+pub use depend::{gated, hold_back, holdable, pass_gate, skip, waits};
 pub use finish::{Failure, cancel, complete, deadline, exhaust_reclaims, fail, time_out};
 pub use grant::{grant, mismatch, mismatch_and_block, ungrant};
 pub use intervene::{block, change_priority, deny, offer, replay, revoke, unblock};
-pub use pause::{delay, park, wait_children};
+pub use pause::{Children, delay, park, wait_children};
 pub use suspend::{
     Closer, Ending, Opening, TimeoutSignal, Waits, operator_resume, resume, suspend,
     time_out_suspension,
@@ -118,6 +120,27 @@ impl Change {
             }
         }
         self
+    }
+
+    /// Two changes of one execution, one after the other, as one.
+    pub fn then(self, next: impl FnOnce(Execution) -> Change) -> Change {
+        let next = next(self.after);
+        let mut events = self.events;
+        events.extend(next.events);
+        Change {
+            before: self.before,
+            after: next.after,
+            events,
+            archive: self.archive.or(next.archive),
+            blob: match next.blob {
+                Blob::Keep => self.blob,
+                other => other,
+            },
+            waits: match next.waits {
+                Waits::Keep => self.waits,
+                other => other,
+            },
+        }
     }
 
     /// Adds an event.
@@ -294,4 +317,4 @@ fn open(a: &Attempt) -> bool {
 }
 
 #[cfg(test)]
-mod properties;
+pub(in crate::model) mod properties;

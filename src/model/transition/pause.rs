@@ -7,7 +7,7 @@ use crate::model::execution::Execution;
 use crate::model::time::Instant;
 use crate::model::words::*;
 
-use super::{Change, Denied, pause_attempt, release, remember, runnable};
+use super::{Change, Denied, pause_attempt, release, remember, runnable, skip};
 
 /// T16, or T16a when `until` is not in the future.
 pub fn delay(before: Execution, until: Instant, now: Instant) -> Change {
@@ -34,25 +34,35 @@ pub fn delay(before: Execution, until: Instant, now: Instant) -> Change {
     change
 }
 
-/// T17 with open dependencies, T17a with none.
-pub fn wait_children(before: Execution, open: i32, now: Instant) -> Change {
-    let outcome = if open > 0 { "waiting" } else { "ready" };
+/// What a worker that waits for its children finds.
+#[derive(Clone, Debug)]
+pub enum Children {
+    /// So many are unresolved; what people are told of it.
+    Open(i32, String),
+    /// None is, or enough have ended well.
+    Done,
+    /// Too many have ended badly.
+    Impossible,
+}
+
+/// T17 with open dependencies, T17a with none, T17 and T5 at once where it could wait for ever.
+pub fn wait_children(before: Execution, children: Children, now: Instant) -> Change {
+    let (outcome, open) = match &children {
+        Children::Open(open, _) => ("waiting", *open),
+        Children::Done => ("ready", 0),
+        Children::Impossible => ("skipped", 0),
+    };
     let values = json!({ "outcome": outcome, "open_dependencies": open });
     let mut change = step_back(before, EndOp::WaitChildren, "waiting_children", values, now);
-    let vector = if open > 0 {
-        change.after.blocking_detail = Some(format!("{open} dependencies unsatisfied"));
-        runnable(
-            Eligibility::Dependencies,
-            Blocking::Children,
-            AttemptState::Interrupted,
-        )
-    } else {
-        runnable(
-            Eligibility::Now,
-            Blocking::Worker,
-            AttemptState::Interrupted,
-        )
+    let (eligibility, blocking) = match children {
+        Children::Done => (Eligibility::Now, Blocking::Worker),
+        Children::Open(_, detail) => {
+            change.after.blocking_detail = Some(detail);
+            (Eligibility::Dependencies, Blocking::Children)
+        }
+        Children::Impossible => return change.then(|e| skip(e, now)),
     };
+    let vector = runnable(eligibility, blocking, AttemptState::Interrupted);
     change.enter(vector, now);
     change
 }

@@ -5,10 +5,11 @@ use serde_json::Value;
 use crate::error::{Error, Result};
 use crate::model::fence::Caller;
 use crate::model::time::Instant;
-use crate::model::transition;
+use crate::model::transition::{self, Children};
 use crate::model::words::EndOp;
 use crate::pg::spi::Db;
 
+use super::super::flow::eligibility::children;
 use super::super::lease::fenced::{self, Passage, Replay};
 use super::super::save;
 
@@ -60,13 +61,19 @@ pub fn wait_children(db: &Db, caller: &Caller) -> Result<Paused> {
     match fenced::pass(db, caller, EndOp::WaitChildren)? {
         Passage::Replay(r) => Ok(replayed(&r)),
         Passage::Live(e, now) => {
-            let change = transition::wait_children(*e, 0, now);
+            let children = children(db, &e, now)?;
+            let (outcome, open) = match &children {
+                Children::Open(open, _) => ("waiting", *open),
+                Children::Done => ("ready", 0),
+                Children::Impossible => ("skipped", 0),
+            };
+            let change = transition::wait_children(*e, children, now);
             save::apply(db, std::slice::from_ref(&change), now);
             Ok(Paused {
-                outcome: "ready".to_owned(),
+                outcome: outcome.to_owned(),
                 public_state: change.after.vector.public_state().word(),
                 delay_until: None,
-                open_dependencies: 0,
+                open_dependencies: open,
                 replayed: false,
             })
         }
@@ -81,6 +88,7 @@ fn replayed(r: &Replay) -> Paused {
         public_state: match outcome {
             "delayed" => "delayed",
             "waiting" => "waiting_children",
+            "skipped" => "skipped",
             _ => "resumable",
         },
         delay_until: value("delay_until").and_then(Value::as_i64).map(Instant),

@@ -20,7 +20,7 @@ pub fn release(db: &Db, id: Uuid, execution: Uuid) -> Result<Option<Amounts>> {
     let mut b = budget::load(db, &[id])?
         .pop()
         .ok_or_else(|| budget::not_found(id))?;
-    if store::binding::mine().is_some() && store::execution::read(db, execution).is_none() {
+    if store::binding::mine().is_some() && store::execution::look(db, execution).is_none() {
         return Ok(None);
     }
     let marked = b.breached_at.is_some() || b.soft_breached_at.is_some();

@@ -91,7 +91,7 @@ pub fn by_worker(
 ) -> Result<Vec<Reported>> {
     let handle = fenced::decode(db, handle)?;
     let id = handle.execution_id;
-    let seen = store::execution::read(db, id).ok_or_else(|| fence::not_found(id))?;
+    let seen = store::execution::look(db, id).ok_or_else(|| fence::not_found(id))?;
     let budgets = match budget {
         Some(budget) => vec![budget],
         None => effective(db, &seen),
@@ -129,7 +129,7 @@ pub fn spend(
     let e = if acts {
         store::execution::lock(db, execution)
     } else {
-        store::execution::read(db, execution)
+        store::execution::look(db, execution)
     };
     let e = e.ok_or_else(|| fence::not_found(execution))?;
     let report = Report {

@@ -22,6 +22,7 @@ use crate::store::attachment::Policy;
 use crate::store::input::Input;
 use crate::store::lane::Lane;
 
+use super::super::flow::member::{self, Joining};
 use super::super::limit::attach;
 use super::super::role::namespace::admitted;
 use super::super::{clock, lane, save};
@@ -124,7 +125,9 @@ pub fn create(db: &Db, requests: &[Request], batch: bool) -> Result<Vec<Created>
             Some(Checked {
                 request,
                 policy,
-                id: request.id.unwrap_or_else(|| clock::mint(None)),
+                id: request
+                    .id
+                    .unwrap_or_else(|| clock::mint(request.flow.map(id::partition_of))),
                 lane: lanes.get(request.lane)?.clone(),
                 namespace: *namespaces.get(request.namespace)?,
             })
@@ -147,14 +150,20 @@ pub fn create(db: &Db, requests: &[Request], batch: bool) -> Result<Vec<Created>
                 .with("state", c.lane.state.as_str());
             return Err(at(i, error));
         }
-        missing_owner(c).map_err(|e| at(i, e))?;
         let limits = (&c.policy.budget_ids, c.policy.quota_policy_id);
         if c.policy.limits() && known_limits.insert(limits) {
             let quotas: Vec<Uuid> = limits.1.into_iter().collect();
             attach::check_named(db, limits.0, &quotas).map_err(|e| at(i, e))?;
         }
     }
-    insert(db, &checked, &mut answers);
+    let flows: Vec<(usize, Uuid)> = checked
+        .iter()
+        .enumerate()
+        .filter(|(i, _)| answers.get(*i).is_some_and(Option::is_none))
+        .filter_map(|(i, c)| Some((i, c.request.flow?)))
+        .collect();
+    let joining = member::joining(db, &flows).map_err(|(i, e)| at(i, e))?;
+    insert(db, &checked, &mut answers, joining);
     duplicates::resolve(db, &checked, &mut answers);
     Ok(answers.into_iter().flatten().collect())
 }
@@ -197,14 +206,6 @@ pub fn within_limit(bytes: Option<&[u8]>) -> Result<()> {
     }
 }
 
-/// The flow that a request names but that does not exist.
-fn missing_owner(c: &Checked) -> Result<()> {
-    if let Some(flow) = c.request.flow {
-        return Err(Error::new(Kind::FlowNotFound).with("flow_id", flow.to_string()));
-    }
-    Ok(())
-}
-
 /// What the policies of new executions attach to them.
 fn attachments(fresh: &[(usize, &Checked, Execution)]) -> Vec<(Uuid, Policy)> {
     let of = |(_, c, _): &(usize, &Checked, Execution)| {
@@ -243,8 +244,8 @@ fn execution(c: &Checked, queue: i32, now: Instant) -> Execution {
             queue,
             lane: c.lane.id,
             namespace: c.namespace,
-            partition: i16::from(id::partition_of(c.id)),
-            flow: None,
+            partition: i16::from(id::partition_of(r.flow.unwrap_or(c.id))),
+            flow: r.flow,
             retention_ms: Some(retention),
         },
         priority: r
@@ -307,7 +308,7 @@ fn execution(c: &Checked, queue: i32, now: Instant) -> Execution {
 }
 
 /// Writes what is new and answers for it.
-fn insert(db: &Db, checked: &[Checked], answers: &mut [Option<Created>]) {
+fn insert(db: &Db, checked: &[Checked], answers: &mut [Option<Created>], joining: Joining) {
     let mut queues: BTreeMap<(i32, i32, &[String]), i32> = BTreeMap::new();
     let now = clock::now();
     let user = session::user();
@@ -354,6 +355,12 @@ fn insert(db: &Db, checked: &[Checked], answers: &mut [Option<Created>]) {
         .chain(chosen.into_iter().filter(|(_, c, _)| won.contains(&c.id)))
         .collect();
 
+    let member = |(_, _, e): &(usize, &Checked, Execution)| Some((e.place.id, e.place.flow?));
+    joining.enter(
+        db,
+        &fresh.iter().filter_map(member).collect::<Vec<_>>(),
+        now,
+    );
     let policies: Vec<_> = fresh
         .iter()
         .map(|(_, c, _)| c.policy.normalised())

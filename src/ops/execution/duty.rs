@@ -16,6 +16,7 @@ use crate::store;
 use crate::store::timer::Timer;
 
 use super::super::claim::row::{policy, reclaim_limit};
+use super::super::flow::gate::Gates;
 use super::super::suspension::expire;
 use super::super::{clock, save};
 
@@ -40,11 +41,12 @@ pub fn perform(
     }
     let due: Vec<Execution> = due.collect();
     let policies = policies(db, &due)?;
+    let gates = Gates::of(db, &due);
     Ok(due
         .into_iter()
         .filter_map(|e| {
             let policy = policies.get(&e.place.id);
-            change(e, duty, policy, now)
+            change(db, e, duty, policy, &gates, now)
         })
         .collect())
 }
@@ -55,6 +57,7 @@ pub fn perform(
 /// `corruption` for an unreadable policy.
 pub fn promote(db: &Db, executions: Vec<Execution>, now: Instant) -> Result<Vec<Change>> {
     let policies = policies(db, &executions)?;
+    let gates = Gates::of(db, &executions);
     let duty = |e: &Execution| {
         [Duty::LeaseExpiry, Duty::Delay, Duty::Grant]
             .into_iter()
@@ -62,12 +65,19 @@ pub fn promote(db: &Db, executions: Vec<Execution>, now: Instant) -> Result<Vec<
     };
     let change = |e: Execution| {
         let policy = policies.get(&e.place.id);
-        duty(&e).and_then(|duty| change(e, duty, policy, now))
+        duty(&e).and_then(|duty| change(db, e, duty, policy, &gates, now))
     };
     Ok(executions.into_iter().filter_map(change).collect())
 }
 
-fn change(e: Execution, duty: Duty, policy: Option<&Policy>, now: Instant) -> Option<Change> {
+fn change(
+    db: &Db,
+    e: Execution,
+    duty: Duty,
+    policy: Option<&Policy>,
+    gates: &Gates,
+    now: Instant,
+) -> Option<Change> {
     let defaults = Policy::default();
     let policy = policy.unwrap_or(&defaults);
     Some(match duty {
@@ -81,7 +91,7 @@ fn change(e: Execution, duty: Duty, policy: Option<&Policy>, now: Instant) -> Op
             transition::exhaust_reclaims(e, now)
         }
         Duty::LeaseExpiry => transition::expire_lease(e, now),
-        Duty::Delay => transition::promote(e, now),
+        Duty::Delay => gates.open(db, e, now, transition::promote),
         Duty::Grant => transition::ungrant(e, now),
         Duty::SuspensionTimeout | Duty::Purge => return None,
     })

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::error::{Error, Result};
 use crate::model::due::{self, Duty};
 use crate::model::execution::Execution;
-use crate::model::words::{Eligibility, Lifecycle, Ownership};
+use crate::model::words::{Eligibility, Lifecycle, Ownership, PublicState};
 use crate::pg::spi::Db;
 use crate::store;
 
@@ -31,7 +31,14 @@ pub fn lease(db: &Db, id: Uuid) -> Result<&'static str> {
 /// # Errors
 /// `corruption` for an unreadable policy.
 pub fn delay(db: &Db, id: Uuid) -> Result<&'static str> {
-    settle(db, id, Duty::Delay, |_| "promoted")
+    settle(db, id, Duty::Delay, |after| {
+        match after.vector.public_state() {
+            PublicState::WaitingChildren => "blocked",
+            PublicState::Skipped => "skipped",
+            PublicState::Cancelled => "cancelled",
+            _ => "promoted",
+        }
+    })
 }
 
 /// Ends an attempt or an execution whose time is over: T21, T22 or T23.

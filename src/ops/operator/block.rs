@@ -12,6 +12,7 @@ use crate::model::words::{Blocking, Eligibility, Lifecycle};
 use crate::pg::spi::Db;
 use crate::store;
 
+use super::super::flow::gate::Gates;
 use super::super::{clock, save};
 
 /// What became of it.
@@ -91,7 +92,8 @@ pub fn block(
     })
 }
 
-/// Makes a blocked execution eligible again, or delayed if its time has not come.
+/// Makes a blocked execution eligible again, or delayed if its time has not come; a member of a flow goes where its
+/// upstreams say.
 ///
 /// # Errors
 /// `execution_not_found`.
@@ -110,7 +112,8 @@ pub fn unblock(db: &Db, id: Uuid, expected: Option<&str>) -> Result<Blocked> {
         });
     }
     let now = clock::now();
-    let change = transition::unblock(e, now);
+    let gates = Gates::of(db, std::slice::from_ref(&e));
+    let change = gates.open(db, e, now, transition::unblock);
     save::apply(db, std::slice::from_ref(&change), now);
     Ok(Blocked {
         outcome: "unblocked",

@@ -7,6 +7,7 @@ use crate::model::due;
 use crate::model::execution::Execution;
 use crate::model::time::Instant;
 use crate::pg::array;
+use crate::pg::composite::Composite;
 use crate::pg::spi::{Db, Row, Stmt};
 use crate::pg::table::{Finder, Held, Named, Table};
 
@@ -47,6 +48,7 @@ static OUTCOMES: Stmt<2> = Stmt::new(
 static PURGE: Stmt<1> = Stmt::new(
     c"WITH attempts AS (DELETE FROM ff_engine.attempt AS a WHERE a.execution_id = ANY ($1)),
            inputs AS (DELETE FROM ff_engine.execution_input AS i WHERE i.execution_id = ANY ($1)),
+           members AS (DELETE FROM ff_engine.flow_member AS m WHERE m.execution_id = ANY ($1)),
            gone AS (DELETE FROM ff_engine.execution AS e WHERE e.execution_id = ANY ($1)
                     RETURNING e.lane_id, e.namespace_id, ff_engine.public_place(e.state) AS place),
            counted AS (INSERT INTO ff_engine.moved (txid, lane_id, namespace_id, moved, executions)
@@ -66,8 +68,41 @@ pub fn lock_all(db: &Db, ids: &[Uuid]) -> Vec<Execution> {
     lock_by(db, &binding::visible(db, ids), Held::Wait)
 }
 
+static SHARE: Stmt<2> = Stmt::new(
+    c"SELECT e FROM ff_engine.execution AS e
+       WHERE e.execution_id = $1 AND ($2 IS NULL OR e.namespace_id = ANY ($2)) FOR SHARE",
+    [UUIDOID, INT4ARRAYOID],
+);
+
+/// Keeps an execution as it is without excluding others who want the same (§40.3.6).
+pub fn share(db: &Db, id: Uuid) -> Option<Execution> {
+    let rows = SHARE.run(db, [id.into(), binding::only()]);
+    rows.first().map(|r| decode(&r.get::<Composite>(1)))
+}
+
+static PHASE: Stmt<2> = Stmt::new(
+    c"SELECT ff_engine.lifecycle_word(ff_engine.lifecycle(e.state)), ff_engine.ownership_word(ff_engine.ownership(e.state))
+        FROM ff_engine.execution AS e
+       WHERE e.execution_id = $1 AND ($2 IS NULL OR e.namespace_id = ANY ($2))",
+    [UUIDOID, INT4ARRAYOID],
+);
+
+/// Words of an execution's phase and ownership, on the snapshot that is active.
+pub fn seen_phase(db: &Db, id: Uuid) -> Option<(String, String)> {
+    let rows = PHASE.read(db, [id.into(), binding::only()]);
+    rows.first().map(|r| (r.get(1), r.get(2)))
+}
+
+/// Executions as they stand, unlocked, whoever calls.
+pub fn read(db: &Db, ids: &[Uuid]) -> Vec<Execution> {
+    BY_ID.find(db, ID, |finder| {
+        let found = |id: &Uuid| finder.read(&[(*id).into()], decode);
+        ids.iter().filter_map(found).collect()
+    })
+}
+
 /// Reads one execution without a lock. One that the calling roles may not see is absent.
-pub fn read(db: &Db, id: Uuid) -> Option<Execution> {
+pub fn look(db: &Db, id: Uuid) -> Option<Execution> {
     let visible = binding::visible(db, &[id]).first().copied()?;
     peek(db, visible)
 }

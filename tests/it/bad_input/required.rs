@@ -3,7 +3,7 @@
 use super::Inhabited;
 
 /// A call with every argument that has no default, as (function, arguments in order).
-const REQUIRED: [(&str, &[&str]); 51] = [
+const REQUIRED: [(&str, &[&str]); 68] = [
     ("ff_create_execution", &["'L'", "'k'"]),
     ("ff_create_executions", &["'[]'"]),
     ("ff_create_many", &["'L'", "'k'", "'{}'"]),
@@ -82,6 +82,52 @@ const REQUIRED: [(&str, &[&str]); 51] = [
         "ff_release_admission",
         &["gen_random_uuid()", "gen_random_uuid()"],
     ),
+    (
+        "ff_add_execution_to_flow",
+        &["gen_random_uuid()", "gen_random_uuid()"],
+    ),
+    (
+        "ff_set_edge_group_policy",
+        &["gen_random_uuid()", "gen_random_uuid()", "'{}'"],
+    ),
+    (
+        "ff_stage_dependency_edge",
+        &[
+            "gen_random_uuid()",
+            "gen_random_uuid()",
+            "gen_random_uuid()",
+        ],
+    ),
+    (
+        "ff_apply_dependency_to_child",
+        &["gen_random_uuid()", "gen_random_uuid()"],
+    ),
+    (
+        "ff_add_dependency",
+        &[
+            "gen_random_uuid()",
+            "gen_random_uuid()",
+            "gen_random_uuid()",
+        ],
+    ),
+    ("ff_seal_flow", &["gen_random_uuid()"]),
+    ("ff_project_flow_summary", &["gen_random_uuid()"]),
+    ("ff_wait_flow", &["gen_random_uuid()"]),
+    (
+        "ff_resolve_dependency",
+        &["gen_random_uuid()", "gen_random_uuid()"],
+    ),
+    ("ff_cascade_completion", &["gen_random_uuid()"]),
+    ("ff_evaluate_flow_eligibility", &["gen_random_uuid()"]),
+    ("ff_promote_blocked_to_eligible", &["gen_random_uuid()"]),
+    ("ff_flow_summary", &["gen_random_uuid()"]),
+    ("ff_describe_flow", &["gen_random_uuid()"]),
+    (
+        "ff_describe_edge",
+        &["gen_random_uuid()", "gen_random_uuid()"],
+    ),
+    ("ff_list_edges", &["gen_random_uuid()"]),
+    ("ff_read_dependency_results", &["gen_random_uuid()"]),
 ];
 
 #[test]

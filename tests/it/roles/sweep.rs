@@ -20,6 +20,8 @@ struct Theirs {
     lease: Uuid,
     attempt: Uuid,
     waiting: Waiting,
+    flow: Uuid,
+    edge: Uuid,
 }
 
 /// Executions of the tenant `theirs` in many states, in a lane that both use and in one of its own.
@@ -66,7 +68,24 @@ fn inhabit(w: &mut World) -> Theirs {
         "SELECT * FROM ff_register_worker($1, $1, ARRAY['L', $2], ARRAY['x'], '1 h', $1)",
         &[&MARK, &lane],
     );
+    let flow = w
+        .one(
+            "SELECT * FROM ff_create_flow(flow_kind => $1, namespace => $1, tags => '{\"app.theirs\": \"theirs\"}')",
+            &[&MARK],
+        )
+        .uuid("flow_id");
+    let (up, down) = (w.create(&marked), w.create(&marked));
+    for id in [up, down] {
+        w.one(
+            "SELECT * FROM ff_add_execution_to_flow($1, $2)",
+            &[&flow, &id],
+        );
+    }
+    let edge = w.edge_with(flow, up, down, "data_passing_ref => 'theirs'");
+    ids.extend([up, down]);
     Theirs {
+        flow,
+        edge,
         ids,
         held: held.id,
         handle: held.handle,
@@ -77,7 +96,7 @@ fn inhabit(w: &mut World) -> Theirs {
 }
 
 /// Everything stored that belongs to the other tenant or to nobody. That a token was refused at their waitpoints is
-/// noted for them, whoever tried it.
+/// noted for them, whoever tried it; flows are projected by the background worker, whoever looks.
 fn their_rows(w: &mut World) -> Vec<String> {
     let tables: Vec<String> = w
         .rows(
@@ -85,7 +104,7 @@ fn their_rows(w: &mut World) -> Vec<String> {
                     (SELECT max(a.attname) FROM pg_attribute a WHERE a.attrelid = c.oid
                         AND a.attname IN ('namespace_id', 'execution_id')) AS key
                FROM pg_class c WHERE c.relnamespace = 'ff_engine'::regnamespace AND c.relkind = 'r'
-                AND c.relname NOT IN ('namespace', 'claimer', 'tally', 'tally_position', 'moved', 'token_failure')",
+                AND c.relname NOT IN ('namespace', 'claimer', 'tally', 'tally_position', 'moved', 'token_failure', 'flow_summary')",
             &[],
         )
         .iter()
@@ -117,6 +136,9 @@ fn aimed(argument: &Argument, id: Uuid) -> Option<String> {
             ("lease_id" | "expected_lease_id", _) => "$2".into(),
             ("attempt_id", _) => "$3".into(),
             ("lease_epoch", _) => "1".into(),
+            ("upstream_execution_id" | "downstream_execution_id", _) => format!("'{id}'"),
+            ("flow_id", _) => "$6".into(),
+            ("edge_id", _) => "$7".into(),
             ("waitpoint_id", _) => "$4".into(),
             ("waitpoint_token", _) => "$5".into(),
             ("signal_name" | "idempotency_suffix", _) => "'x'".into(),
@@ -183,7 +205,9 @@ fn shown(s: &mut Session, call: &str, procedure: bool, theirs: &Theirs) -> Strin
         .replace("$2", &format!("'{}'", theirs.lease))
         .replace("$3", &format!("'{}'", theirs.attempt))
         .replace("$4", &format!("'{}'", theirs.waiting.point().id))
-        .replace("$5", &format!("'{}'", theirs.waiting.point().token));
+        .replace("$5", &format!("'{}'", theirs.waiting.point().token))
+        .replace("$6", &format!("'{}'", theirs.flow))
+        .replace("$7", &format!("'{}'", theirs.edge));
     s.run(if procedure { "" } else { "BEGIN" });
     let text = match s.query(&call, &[]) {
         Ok(rows) if procedure => rows.iter().map(|row| row.text("outcome")).collect(),

@@ -9,6 +9,7 @@ pub mod contents;
 pub mod contract;
 pub mod events;
 pub mod failure;
+pub mod flow;
 pub mod handle;
 pub mod login;
 pub mod observe;

@@ -14,7 +14,11 @@ pub struct Expected {
 }
 
 /// What a random life must be able to take.
-pub const TRANSITIONS: [&str; 34] = [
+pub const TRANSITIONS: [&str; 38] = [
+    "T3",
+    "T4",
+    "T5",
+    "T17, T5",
     "T6",
     "T7",
     "T8",
@@ -53,6 +57,10 @@ pub const TRANSITIONS: [&str; 34] = [
 
 fn row(transition: &'static str) -> &'static str {
     match transition {
+        "T3" => {
+            "runnable unowned blocked_by_dependencies waiting_for_children none = waiting_children"
+        }
+        "T5" | "T17, T5" => "terminal unowned not_applicable none skipped T skipped",
         "T6" | "T7" | "T10" => "active leased not_applicable none none running_attempt active",
         "T8" => {
             "active lease_expired_reclaimable not_applicable waiting_for_worker none attempt_interrupted active"
@@ -96,7 +104,7 @@ fn row(transition: &'static str) -> &'static str {
         "T20" => "runnable unowned eligible_now waiting_for_worker none = waiting|resumable",
         "T22" => "terminal unowned not_applicable none expired attempt_terminal expired",
         "T23" => "terminal unowned not_applicable none expired T expired",
-        "T25" => {
+        "T4" | "T25" => {
             "runnable unowned eligible_now|not_eligible_until_time waiting_for_worker|waiting_for_delay|waiting_for_retry_backoff none = waiting|resumable|delayed"
         }
         "T26" => {

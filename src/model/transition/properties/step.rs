@@ -12,7 +12,7 @@ use crate::model::policy::TimeoutBehavior;
 use crate::model::suspension::{ResumePolicy, Suspension};
 use crate::model::time::{Instant, MS, SECOND};
 use crate::model::words::*;
-use transition::{Change, ClaimTerms, Denied, Failure, Opening, TimeoutSignal};
+use transition::{Change, Children, ClaimTerms, Denied, Failure, Opening, TimeoutSignal};
 
 /// What may happen; times in milliseconds.
 #[derive(Clone, Debug)]
@@ -35,6 +35,10 @@ pub enum Op {
     WaitChildren {
         open: i32,
     },
+    WaitInVain,
+    HoldBack,
+    Release,
+    Skip,
     ExpireLease,
     ExhaustReclaims,
     Promote,
@@ -84,6 +88,10 @@ pub fn op() -> impl Strategy<Value = Op> {
         1 => Just(Op::Cancel),
         3 => (-500i64..2_000).prop_map(|by| Op::Delay { by }),
         2 => (0i32..3).prop_map(|open| Op::WaitChildren { open }),
+        1 => Just(Op::WaitInVain),
+        3 => Just(Op::HoldBack),
+        3 => Just(Op::Release),
+        1 => Just(Op::Skip),
         4 => Just(Op::ExpireLease),
         1 => Just(Op::ExhaustReclaims),
         6 => Just(Op::Promote),
@@ -229,6 +237,13 @@ impl Op {
                 let transition = if *open > 0 { "T17" } else { "T17a" };
                 expect(transition, &["lease.released waiting_children"])
             }
+            Op::WaitInVain if live => expect(
+                "T17, T5",
+                &["lease.released waiting_children", "completion.skipped"],
+            ),
+            Op::HoldBack if transition::holdable(e) => expect("T3", &[]),
+            Op::Release if transition::waits(e) => expect("T4", &[]),
+            Op::Skip if transition::waits(e) => expect("T5", &["completion.skipped"]),
             Op::ExpireLease if leased && !live => expect("T8", &["lease.expired"]),
             Op::ExhaustReclaims if lost => expect(
                 "T11",
@@ -350,7 +365,15 @@ impl Op {
             }
             Op::Cancel => transition::cancel(before, "why", "operator_override", now),
             Op::Delay { by } => transition::delay(before, later(*by), now),
-            Op::WaitChildren { open } => transition::wait_children(before, *open, now),
+            Op::WaitChildren { open: 0 } => transition::wait_children(before, Children::Done, now),
+            Op::WaitChildren { open } => {
+                let children = Children::Open(*open, "unresolved".to_owned());
+                transition::wait_children(before, children, now)
+            }
+            Op::WaitInVain => transition::wait_children(before, Children::Impossible, now),
+            Op::HoldBack => transition::hold_back(before, "unresolved".to_owned(), now),
+            Op::Release => transition::unblock(before, now),
+            Op::Skip => transition::skip(before, now),
             Op::ExpireLease => transition::expire_lease(before, now),
             Op::ExhaustReclaims => transition::exhaust_reclaims(before, now),
             Op::Promote => transition::promote(before, now),
