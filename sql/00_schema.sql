@@ -3,6 +3,9 @@ CREATE SCHEMA ff_engine;
 REVOKE ALL ON SCHEMA ff_engine FROM PUBLIC;
 COMMENT ON SCHEMA ff_engine IS 'storage of the ff_engine extension';
 
+-- The engine reaches its tables without the executor and knows how a heap keeps versions of rows (src/pg/table/).
+SET LOCAL default_table_access_method = heap;
+
 -- One row, drawn on first use and part of every dump: handles and cursors name their installation by it.
 CREATE TABLE ff_engine.installation (
     singleton       boolean     PRIMARY KEY DEFAULT true CHECK (singleton),

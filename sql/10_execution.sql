@@ -88,6 +88,8 @@ CREATE TABLE ff_engine.attempt (
     end_lease_id           uuid,
     end_lease_epoch        bigint,
     end_values             jsonb,
+    stream_closed_at       timestamptz,
+    stream_close_reason    "char",
     PRIMARY KEY (execution_id, attempt_index)
 );
 
@@ -105,12 +107,22 @@ CREATE UNIQUE INDEX ready_order ON ff_engine.ready (queue_id, rank, created_at, 
 -- Where the engine will look next: for every execution with something due in the future there is a row
 -- no later than that instant. Too early, or twice, costs a look; too late cannot happen (docs/design/storage.md).
 CREATE TABLE ff_engine.timer (
-    kind         "char"      NOT NULL,  -- 'l' live, 'p' purge, 'x' lost: src/store/timer.rs
+    kind         "char"      NOT NULL,  -- 'l' live, 'x' lost: src/store/timer.rs
     lane_id      int         NOT NULL,
     due_at       timestamptz NOT NULL,
     execution_id uuid        NOT NULL
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
 CREATE INDEX timer_due ON ff_engine.timer (kind, lane_id, due_at, execution_id);
+
+-- Ended executions by when they may be deleted. They stand in lots, because a row and an index entry for each would cost
+-- more than its deletion, and would be kept as long as the history.
+CREATE SEQUENCE ff_engine.purge_lot;
+CREATE TABLE ff_engine.purge (
+    due_at        timestamptz NOT NULL,  -- when the last of them may go
+    lot           bigint      NOT NULL,  -- tells those of one instant apart
+    execution_ids uuid[]      NOT NULL,
+    PRIMARY KEY (due_at, lot)
+);
 
 -- Idempotency keys outlive the executions they created.
 CREATE TABLE ff_engine.idempotency (

@@ -3,24 +3,23 @@
 -- Every name and operator here means pg_catalog's, whatever the schema holds that the extension is created in.
 SET LOCAL search_path = pg_catalog, pg_temp;
 
--- What is due and not done, by reconciler, among the first thousand timers of each lane.
+-- What is due and not done, by reconciler, among the first thousand timers of each lane and lots of ended executions.
 CREATE FUNCTION ff_engine.overdue() RETURNS TABLE (reconciler text, items bigint, oldest timestamptz)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_mergejoin = off SET enable_hashjoin = off SET jit = off
 BEGIN ATOMIC
     WITH clock AS MATERIALIZED (SELECT @extschema@.ff_server_time() AS now),
     due AS (
-        SELECT t.kind, t.due_at, t.execution_id
+        SELECT t.execution_id
           FROM clock AS c
          CROSS JOIN ff_engine.lane AS l
-         CROSS JOIN (VALUES ('l'::"char"), ('p'::"char")) AS k (kind)
-         CROSS JOIN LATERAL (SELECT x.kind, x.due_at, x.execution_id FROM ff_engine.timer AS x
-                              WHERE x.kind = k.kind AND x.lane_id = l.lane_id AND x.due_at <= c.now
+         CROSS JOIN LATERAL (SELECT x.execution_id FROM ff_engine.timer AS x
+                              WHERE x.kind = 'l' AND x.lane_id = l.lane_id AND x.due_at <= c.now
                               ORDER BY x.due_at, x.execution_id LIMIT 1000) AS t),
     late AS (
         SELECT v.reconciler, e.execution_id, v.at
           FROM clock AS c
-         CROSS JOIN (SELECT DISTINCT d.execution_id FROM due AS d WHERE d.kind = 'l') AS d
+         CROSS JOIN (SELECT DISTINCT d.execution_id FROM due AS d) AS d
          CROSS JOIN LATERAL (SELECT x.* FROM ff_engine.execution_row AS x
                               WHERE x.execution_id = d.execution_id AND x.lifecycle_phase <> 't' AND ff_engine.admits(x.namespace_id)
                               LIMIT 1) AS e
@@ -34,7 +33,11 @@ BEGIN ATOMIC
            AND (v.reconciler = 'execution_deadline' OR e.execution_deadline IS NULL OR e.execution_deadline > c.now))
     SELECT l.reconciler, count(*), min(l.at) FROM late AS l GROUP BY l.reconciler
     UNION ALL
-    SELECT 'retention', count(*), min(d.due_at) FROM due AS d WHERE d.kind = 'p' AND ff_engine.admits_execution(d.execution_id)
+    SELECT 'retention', count(*), min(p.due_at)
+      FROM (SELECT x.due_at, x.execution_ids FROM clock AS c JOIN ff_engine.purge AS x ON x.due_at <= c.now
+             ORDER BY x.due_at, x.lot LIMIT 1000) AS p
+     CROSS JOIN LATERAL unnest(p.execution_ids) AS u (execution_id)
+     WHERE ff_engine.admits_execution(u.execution_id)
     UNION ALL
     SELECT 'idempotency', count(*), min(k.expires_at)
       FROM (SELECT i.expires_at FROM clock AS c JOIN ff_engine.idempotency AS i ON i.expires_at <= c.now

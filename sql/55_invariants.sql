@@ -118,6 +118,8 @@ BEGIN ATOMIC
            AND (p.period < b.period OR u.allotted + p.unallotted = l.value::bigint + p.credit) IS NOT TRUE),
 
     -- what falls due has a timer no later than that; a terminal execution may still stand among the living
+    -- what falls due has a timer no later than that; a terminal execution may still stand among the living, and one
+    -- that is listed to be purged may wait a moment for others
     timer AS (
         SELECT e.execution_id, 'timer' AS invariant, format('due at %s without a timer by then', e.due_at) AS detail
           FROM (SELECT x.execution_id, x.lane_id, x.lifecycle_phase = 't' AS ended,
@@ -126,12 +128,15 @@ BEGIN ATOMIC
                                        CASE WHEN x.ownership_state = 'l' THEN least(x.lease_expires_at, x.attempt_deadline) END,
                                        CASE WHEN x.eligibility_state = 't' THEN x.delay_until END) END AS due_at
                   FROM ff_engine.execution_row AS x) AS e
-          LEFT JOIN (SELECT t.execution_id, t.lane_id, min(t.due_at) AS first_at,
-                            min(t.due_at) FILTER (WHERE t.kind = 'l') AS first_live_at
-                       FROM ff_engine.timer AS t WHERE t.kind <> 'x' GROUP BY t.execution_id, t.lane_id) AS t
+          LEFT JOIN (SELECT t.execution_id, t.lane_id, min(t.due_at) AS first_at
+                       FROM ff_engine.timer AS t WHERE t.kind = 'l' GROUP BY t.execution_id, t.lane_id) AS t
             ON t.execution_id = e.execution_id AND t.lane_id = e.lane_id
+          LEFT JOIN (SELECT u.execution_id, min(p.due_at) - interval '250 ms' AS first_at
+                       FROM ff_engine.purge AS p CROSS JOIN LATERAL unnest(p.execution_ids) AS u (execution_id)
+                      GROUP BY u.execution_id) AS p
+            ON p.execution_id = e.execution_id
          WHERE e.due_at IS NOT NULL
-           AND (CASE WHEN e.ended THEN t.first_at ELSE t.first_live_at END <= e.due_at) IS NOT TRUE),
+           AND (CASE WHEN e.ended THEN least(t.first_at, p.first_at) ELSE t.first_at END <= e.due_at) IS NOT TRUE),
 
     -- a lease that is marked as lost is listed by its end, and no other is
     lost AS (
@@ -211,6 +216,37 @@ BEGIN ATOMIC
           FROM ff_engine.suspension AS s
          WHERE NOT EXISTS (SELECT FROM ff_engine.execution AS e WHERE e.execution_id = s.execution_id)),
 
+    -- a stream has exactly the frames that its counters tell of, as far as they survive a crash, and an end if it is over
+    streams AS (
+        SELECT f.execution_id, 'stream' AS invariant, 'frames without a stream' AS detail
+          FROM ff_engine.frame AS f
+         WHERE NOT EXISTS (SELECT FROM ff_engine.stream AS s
+                            WHERE s.execution_id = f.execution_id AND s.attempt_index = f.attempt_index)
+        UNION ALL
+        SELECT n.execution_id, 'stream', 'the end of a stream whose attempt goes on, or is not there'
+          FROM ff_engine.stream_end AS n
+          LEFT JOIN ff_engine.execution_row AS e ON e.execution_id = n.execution_id
+         WHERE (n.attempt_index < e.total_attempt_count - 1
+                OR n.attempt_index = e.total_attempt_count - 1
+                   AND (e.attempt_ended_at IS NOT NULL OR e.ownership_state IN ('e', 'r'))) IS NOT TRUE
+        UNION ALL
+        SELECT k.execution_id, 'stream', format('%s frames of mode %s are counted, %s are kept', k.counted, k.mode, k.kept)
+          FROM (SELECT s.execution_id, m.mode, greatest(m.last - m.floor + 1, 0) AS counted,
+                       (SELECT count(*) FROM ff_engine.frame AS f
+                         WHERE f.execution_id = s.execution_id AND f.attempt_index = s.attempt_index AND f.mode = m.mode
+                           AND f.ordinal BETWEEN m.floor AND m.last) AS kept
+                  FROM ff_engine.stream AS s
+                  LEFT JOIN ff_engine.stream_end AS n ON n.execution_id = s.execution_id AND n.attempt_index = s.attempt_index
+                 CROSS JOIN LATERAL (VALUES
+                       ('d'::"char", s.durable_floor, coalesce(n.durable_last, s.durable_last)),
+                       ('s'::"char", s.summary_floor, coalesce(n.summary_last, s.summary_last))
+                       ) AS m (mode, floor, last)) AS k
+         WHERE k.counted <> k.kept
+        UNION ALL
+        SELECT s.execution_id, 'stream', 'the summary document is not what its patches have made'
+          FROM ff_engine.stream AS s
+          LEFT JOIN ff_engine.stream_summary AS m ON m.execution_id = s.execution_id AND m.attempt_index = s.attempt_index
+         WHERE s.summary_last <> coalesce(m.version, 0)),
     -- members and graphs as their flows count them, groups as their edges do, nobody waits in vain, nothing due is forgotten
     flows AS (
         SELECT coalesce(e.execution_id, m.execution_id) AS execution_id, 'flow' AS invariant,
@@ -306,6 +342,7 @@ BEGIN ATOMIC
            UNION ALL SELECT execution_id, invariant, detail FROM counts
            UNION ALL SELECT execution_id, invariant, detail FROM attempts
            UNION ALL SELECT execution_id, invariant, detail FROM suspensions
+           UNION ALL SELECT execution_id, invariant, detail FROM streams
            UNION ALL SELECT execution_id, invariant, detail FROM flows
            UNION ALL SELECT execution_id, invariant, detail FROM log
            LIMIT a.page) AS f

@@ -198,6 +198,14 @@ BEGIN
                 ('ff_reconcile_budget_counters', 'Repairs budgets whose rows contradict each other, and deletes lapsed keys of reports.'),
                 ('ff_reconcile_quota_counters', 'Frees slots that nobody should hold, and restores missing tokens and slots.'),
                 ('ff_reconcile_worker_ttl', 'Deletes registrations of workers that have lapsed.'),
+                -- output streams
+                ('ff_append_frame', 'Appends one frame to the output stream of the attempt that a handle holds.'),
+                ('ff_append_frames', 'Appends several frames of one mode in one call, all or none.'),
+                ('ff_read_stream', 'Reads the frames of a stream between two positions; a last row with NULL frame_id marks its end.'),
+                ('ff_tail_stream', 'Reads the frames of a stream behind a position, and waits for them if asked to.'),
+                ('ff_read_summary', 'The summary document that the patches of a stream have made.'),
+                ('ff_stream_status', 'Counters, window and end of a stream.'),
+                ('ff_reconcile_stream_gc', 'Deletes frames that nobody can see any more, and streams past their time.'),
                 ('ff_reconcile_idempotency', 'Deletes idempotency keys past their lifetime.'),
                 ('ff_reconcile_retention', 'Deletes ended executions past their retention.'),
                 ('ff_run_reconcilers', 'CALL it from pg_cron before 1.5: runs the reconcilers for most of a minute, in short transactions.'),
@@ -223,6 +231,27 @@ BEGIN
                 ('ff_wait_flow', 'Waits briefly until a flow is over or cancelled for good. Outcomes: satisfied, timeout, gone.'),
                 ('ff_describe_flow', 'All facts of a flow, with its edge groups.'),
                 ('ff_describe_edge', 'One edge of a flow.'),
+                ('ff_create_flow_graph', 'Creates a whole flow from one document. Outcomes: created, already_satisfied.'),
+                ('ff_validate_flow_document', 'Lists what is wrong with the document of a flow.'),
+                ('ff_flow_mermaid', 'A flow as a Mermaid flowchart.'),
+                ('ff_flow_dot', 'A flow as a DOT digraph.'),
+                ('ff_list_flows', 'Pages through flows by filter.'),
+                ('ff_list_flow_members', 'Pages through the members of a flow.'),
+                ('ff_list_edge_groups', 'Pages through the edge groups of a flow.'),
+                ('ff_flow_node', 'The member of a flow with a node name, NULL when there is none.'),
+                ('ff_set_flow_tag', 'Sets one tag of a flow.'),
+                ('ff_set_flow_tags', 'Merges tags into those of a flow; JSON null removes a key. Returns the number of keys applied.'),
+                ('ff_get_flow_tag', 'One tag of a flow, NULL when absent.'),
+                ('ff_cancel_flow', 'Cancels a flow and its members by policy. Outcomes: cancelled, cancellation_scheduled, partially_cancelled, already_terminal.'),
+                ('ff_cancel_flow_header', 'Cancels a flow and leaves its members to an external canceller. Outcomes: cancelled, already_terminal.'),
+                ('ff_ack_cancel_member', 'Acknowledges a member that an external canceller has ended. Outcomes: acked, still_live, not_pending.'),
+                ('ff_cancel_siblings', 'Cancels the upstreams that a fired group needs no more.'),
+                ('ff_drain_sibling_cancel_group', 'Forgets a request to cancel siblings. Outcomes: drained, already_drained, drained_without_group.'),
+                ('ff_reconcile_sibling_cancel_group', 'Repairs one request to cancel siblings.'),
+                ('ff_replay_flow', 'Replays the ended members of a flow, upstreams before downstreams.'),
+                ('ff_reconcile_sibling_cancel', 'Cancels the upstreams that fired groups need no more.'),
+                ('ff_reconcile_sibling_cancel_repair', 'Repairs requests to cancel siblings that have stood too long.'),
+                ('ff_reconcile_cancel_backlog', 'Cancels members that cancelled flows owe.'),
                 ('ff_list_edges', 'Pages through the edges of a flow, or of one execution, by ordinal.'),
                 ('ff_reconcile_cascade', 'Resolves the edges of ended members that their own transactions left.'),
                 ('ff_reconcile_dependency', 'Finds and repairs unresolved due edges, wrong counters and children that wait without reason.'),
@@ -259,11 +288,14 @@ COMMENT ON TABLE ff_engine.ready IS 'what a claim may hand out now, in claim ord
 COMMENT ON TABLE ff_engine.unrouted IS 'executions that wait for a worker which is not there';
 COMMENT ON TABLE ff_engine.worker IS 'registrations of workers';
 COMMENT ON TABLE ff_engine.timer IS 'where the engine looks next, no later than anything falls due';
+COMMENT ON TABLE ff_engine.purge IS 'ended executions by when they may be deleted, in lots';
 COMMENT ON TABLE ff_engine.idempotency IS 'idempotency keys and the executions they created';
 COMMENT ON TABLE ff_engine.tally IS 'executions by lane, namespace and public state, up to the position';
 COMMENT ON TABLE ff_engine.tally_position IS 'up to where the counts reach';
-COMMENT ON TABLE ff_engine.moved IS 'what transitions without an event mean for the counts, until they are added';
+COMMENT ON TABLE ff_engine.moved IS 'what transitions without an event mean for the counts, summed by session, until it is added';
 COMMENT ON VIEW ff_engine.tallied IS 'the position of the counts, while they are valid';
+COMMENT ON VIEW ff_engine.untallied_event IS 'events beyond the position';
+COMMENT ON VIEW ff_engine.untallied_move IS 'what has moved without an event and is not counted yet';
 COMMENT ON VIEW ff_engine.untallied IS 'what has moved beyond the position';
 COMMENT ON TABLE ff_engine.suspension IS 'episodes of waiting, open and closed';
 COMMENT ON TABLE ff_engine.suspension_key IS 'idempotency keys of suspends';
@@ -285,6 +317,13 @@ COMMENT ON TABLE ff_engine.quota IS 'quota policies';
 COMMENT ON TABLE ff_engine.quota_token IS 'one row per start that a window allows';
 COMMENT ON TABLE ff_engine.quota_slot IS 'one row per execution that may run at once';
 COMMENT ON VIEW ff_engine.budget_dimension IS 'usage and limits of budgets by dimension';
+COMMENT ON TABLE ff_engine.stream IS 'output streams that have frames';
+COMMENT ON TABLE ff_engine.stream_live IS 'counters of best-effort frames, lost in a crash';
+COMMENT ON TABLE ff_engine.frame IS 'durable frames and patches of output streams';
+COMMENT ON TABLE ff_engine.frame_live IS 'best-effort frames of output streams, lost in a crash';
+COMMENT ON TABLE ff_engine.stream_summary IS 'summary documents of output streams';
+COMMENT ON TABLE ff_engine.stream_end IS 'output streams as the ends of their attempts found them';
+COMMENT ON TABLE ff_engine.stream_watch IS 'where to look for frames and streams that nobody needs any more';
 COMMENT ON TABLE ff_engine.flow IS 'flows';
 COMMENT ON TABLE ff_engine.flow_member IS 'which executions belong to a flow, and their node names';
 COMMENT ON TABLE ff_engine.edge IS 'dependency edges: staged, applied, resolved';

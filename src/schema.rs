@@ -47,9 +47,14 @@ extension_sql_file!(
     requires = ["flow"]
 );
 extension_sql_file!(
+    "../sql/14_stream.sql",
+    name = "stream",
+    requires = ["flow_counts"]
+);
+extension_sql_file!(
     "../sql/15_budget.sql",
     name = "budget",
-    requires = ["flow_counts"]
+    requires = ["stream"]
 );
 extension_sql_file!("../sql/16_quota.sql", name = "quota", requires = ["budget"]);
 extension_sql_file!("../sql/18_event.sql", name = "event", requires = ["quota"]);
@@ -137,10 +142,19 @@ extension_sql_file!(
     ]
 );
 extension_sql_file!(
+    "../sql/52_flow_lists.sql",
+    name = "flow_lists",
+    requires = [
+        "flow_reads",
+        check::ff_engine::flow_state,
+        check::ff_engine::given_text
+    ]
+);
+extension_sql_file!(
     "../sql/53_limits.sql",
     name = "limit_reads",
     requires = [
-        "flow_reads",
+        "flow_lists",
         check::ff_engine::known_budget,
         check::ff_engine::known_quota,
         check::ff_engine::given_as,

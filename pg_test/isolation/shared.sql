@@ -9,7 +9,7 @@ BEGIN
     RETURN answer;
 EXCEPTION WHEN SQLSTATE 'FF001' OR SQLSTATE 'FF101' OR SQLSTATE 'FF203' OR SQLSTATE 'FF204' OR SQLSTATE 'FF205' OR SQLSTATE 'FF210'
     OR SQLSTATE 'FF401' OR SQLSTATE 'FF402' OR SQLSTATE 'FF403' OR SQLSTATE 'FF404' OR SQLSTATE 'FF405' OR SQLSTATE 'FF406' OR SQLSTATE 'FF407'
-    OR SQLSTATE 'FF305' OR SQLSTATE 'FF410' OR SQLSTATE 'FF130' THEN
+    OR SQLSTATE 'FF305' OR SQLSTATE 'FF410' OR SQLSTATE 'FF415' OR SQLSTATE 'FF416' OR SQLSTATE 'FF130' THEN
     RETURN format('%s %s', SQLSTATE, split_part(SQLERRM, ':', 1));
 END;
 $$;
@@ -18,7 +18,10 @@ $$;
 CREATE PROCEDURE forget() LANGUAGE sql AS $$
     TRUNCATE ff_engine.execution, ff_engine.execution_input, ff_engine.attempt, ff_engine.ready, ff_engine.timer,
              ff_engine.idempotency, ff_engine.suspension, ff_engine.suspension_key, ff_engine.waitpoint, ff_engine.waitpoint_expiry,
-             ff_engine.signal, ff_engine.signal_key, ff_engine.satisfier, ff_engine.waitpoint_secret, ff_engine.flow,
+             ff_engine.signal, ff_engine.signal_key, ff_engine.satisfier, ff_engine.waitpoint_secret,
+             ff_engine.stream, ff_engine.stream_live, ff_engine.frame, ff_engine.frame_live, ff_engine.stream_summary,
+             ff_engine.stream_end, ff_engine.stream_watch,
+             ff_engine.flow,
              ff_engine.flow_member, ff_engine.edge, ff_engine.edge_group, ff_engine.cascade, ff_engine.flow_touch,
              ff_engine.flow_summary, ff_engine.sibling_cancel,
              ff_engine.budget, ff_engine.budget_usage, ff_engine.budget_pool, ff_engine.budget_ledger, ff_engine.budget_dedup,

@@ -6,6 +6,7 @@ use pgrx::datum::Uuid;
 use pgrx::prelude::*;
 
 use crate::error::{Error, Kind, Result};
+use crate::model::flow::FlowState;
 use crate::model::tags;
 use crate::model::words::PublicState;
 use crate::pg::jsonb::Jsonb;
@@ -70,6 +71,27 @@ mod ff_engine {
             Error::invalid_input("direction", "unknown_word").raise();
         }
         word
+    }
+
+    /// A text, which must not be NULL.
+    #[pg_extern(stable, parallel_safe)]
+    pub fn given_text(value: Option<String>, argument: &str) -> String {
+        checked(required(value, argument))
+    }
+
+    /// The state of flows that a status word stands for, NULL for all.
+    #[pg_extern(stable, parallel_safe)]
+    pub fn flow_state(status: Option<String>) -> Option<&'static str> {
+        let status = status?;
+        let state = match status.as_str() {
+            "active" => Some(FlowState::Open),
+            "open" => None,
+            word => FlowState::from_word(word),
+        };
+        match state {
+            Some(state) => Some(state.word()),
+            None => Error::invalid_input("status", "unknown_word").raise(),
+        }
     }
 
     /// True, for an execution that was found.

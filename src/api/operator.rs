@@ -148,8 +148,10 @@ fn ff_replay_execution(
             deadline: instant(execution_deadline),
             requested_by: requested_by.as_deref(),
         };
-        let e = replay::replay(db, &request)?;
-        Ok(("replayed", id, e.vector.public_state().word(), e.replays, 0))
+        let done = replay::replay(db, &request)?;
+        let e = &done.execution;
+        let state = e.vector.public_state().word();
+        Ok(("replayed", id, state, e.replays, done.open))
     });
     TableIterator::once(row)
 }

@@ -68,6 +68,12 @@ fn row(t: Tally) -> Row {
 }
 
 reconcilers! {
+    /// Cancels the upstreams that fired groups need no more.
+    ff_reconcile_sibling_cancel = "sibling_cancel";
+    /// Repairs requests to cancel siblings that have stood too long.
+    ff_reconcile_sibling_cancel_repair = "sibling_cancel_repair";
+    /// Cancels members that cancelled flows owe.
+    ff_reconcile_cancel_backlog = "cancel_backlog";
     /// Marks elapsed leases.
     ff_reconcile_lease_expiry = "lease_expiry";
     /// Makes executions whose delay is over eligible.
@@ -96,6 +102,8 @@ reconcilers! {
     ff_reconcile_pending_waitpoint = "pending_waitpoint";
     /// Forgets the keys of signals and suspends past their lifetime, and erases secrets of no use.
     ff_reconcile_signal_gc = "signal_gc";
+    /// Deletes frames that nobody can see any more, and streams past their time.
+    ff_reconcile_stream_gc = "stream_gc";
     /// Forgets idempotency keys past their lifetime.
     ff_reconcile_idempotency = "idempotency";
     /// Resolves the edges of members of flows that have ended.

@@ -5,6 +5,7 @@ use pgrx::prelude::*;
 
 use crate::model::condition::{Condition, Progress};
 use crate::model::event::Code;
+use crate::model::flow::CancelPolicy;
 use crate::model::moved;
 use crate::model::packed::Packed;
 use crate::model::words as w;
@@ -122,6 +123,14 @@ mod ff_engine {
     #[pg_extern(immutable, parallel_safe, strict)]
     pub fn public_state_at(place: i16) -> Option<&'static str> {
         moved::at(place).map(w::PublicState::word)
+    }
+
+    /// Whether the cancellation of a flow by a policy is to end a member in a stored state.
+    #[pg_extern(immutable, parallel_safe, strict)]
+    pub fn covers(policy: &str, state: i32) -> bool {
+        let vector = Packed::from_number(state).map(|p| p.vector);
+        let policy = CancelPolicy::from_word(policy);
+        policy.zip(vector).is_some_and(|(p, v)| p.covers_at(v))
     }
 
     /// Whether a claim may hand out an execution in a stored state; lost leases only with `reclaim`.

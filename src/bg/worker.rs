@@ -14,6 +14,8 @@ use super::signals;
 const LONGEST: i64 = 750_000;
 /// Pause before due work that could not be moved is tried again.
 const HELD: i64 = 50_000;
+/// What nobody announces, such as a prepared transaction or a restore, is found this much later at most, microseconds.
+const SEARCH_EVERY: i64 = 60_000_000;
 /// An error of one duty is logged this often at most, microseconds.
 const LOG_EVERY: i64 = 60_000_000;
 
@@ -52,10 +54,16 @@ fn serve() {
         timed: d.timed,
     }));
     let mut logged = vec![0; duties.len()];
+    let mut searched = i64::MIN;
     loop {
         signals::reload_if_asked();
         // From here on every commit that brings something due sets the latch, so none falls between look and sleep.
         background::sleeping(i64::MAX);
+        let whole = clock::wall_micros().saturating_sub(searched) > SEARCH_EVERY;
+        if whole {
+            searched = clock::wall_micros();
+        }
+        reconcile::heard(background::announced().filter(|_| !whole));
         let looked = transaction(c"ff_engine: looking for due work", || {
             let leave = lock::database_is_wanted_elsewhere() || !lock::extension_stays();
             (
@@ -70,7 +78,10 @@ fn serve() {
         let timer = match looked {
             Ok((true, _)) => return,
             Ok((false, timer)) => timer.map_or(i64::MAX, |at| at.0),
-            Err(_) => i64::MAX,
+            Err(_) => {
+                reconcile::heard(None);
+                i64::MAX
+            }
         };
         let now = clock::wall_micros();
         let mut moved = false;

@@ -248,6 +248,16 @@ impl Group {
         Some(self.state)
     }
 
+    /// Its child runs again: what was impossible is open, and nobody is to be cancelled.
+    pub fn reopen(&mut self) {
+        self.failed = 0;
+        self.skipped = 0;
+        self.state = GroupState::Pending;
+        self.satisfied_at = None;
+        self.cancel_pending = false;
+        self.cancel_reason = None;
+    }
+
     /// What a waiting child is told.
     pub fn detail(&self) -> String {
         format!("{} of {} dependencies unresolved", self.open(), self.total)

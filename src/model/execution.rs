@@ -2,6 +2,7 @@
 
 use uuid::Uuid;
 
+use super::stream::closing::Closed;
 use super::time::Instant;
 use super::words::*;
 
@@ -85,6 +86,8 @@ pub struct Attempt {
     pub failure_class: Option<String>,
     /// Replay record of G6.
     pub end: Option<End>,
+    /// The end of its output stream.
+    pub closed: Option<Closed>,
 }
 
 /// What a repeated call gets back (G6).

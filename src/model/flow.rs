@@ -3,9 +3,12 @@
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+pub mod document;
+pub mod drawing;
+
 use super::execution::Execution;
 use super::time::Instant;
-use super::words::{AttemptState, Lifecycle, TerminalOutcome, words};
+use super::words::{AttemptState, Lifecycle, TerminalOutcome, Vector, words};
 use crate::error::{Error, Kind, Result};
 
 words! {
@@ -89,8 +92,13 @@ impl EdgeKind {
 impl CancelPolicy {
     /// Whether a cancellation with this policy is to end a member (§40.8.1).
     pub fn covers(self, e: &Execution) -> bool {
+        self.covers_at(e.vector)
+    }
+
+    /// Whether a cancellation with this policy is to end a member in this state.
+    pub fn covers_at(self, v: Vector) -> bool {
         let unstarted = matches!(
-            e.vector.attempt,
+            v.attempt,
             AttemptState::None
                 | AttemptState::PendingFirst
                 | AttemptState::PendingRetry
@@ -98,8 +106,8 @@ impl CancelPolicy {
         );
         match self {
             CancelPolicy::FlowOnly => false,
-            CancelPolicy::Pending => e.vector.lifecycle == Lifecycle::Runnable && unstarted,
-            CancelPolicy::All => !e.is_terminal(),
+            CancelPolicy::Pending => v.lifecycle == Lifecycle::Runnable && unstarted,
+            CancelPolicy::All => v.lifecycle != Lifecycle::Terminal,
         }
     }
 }

@@ -27,6 +27,7 @@ pub mod quota;
 pub mod registration;
 pub mod reset;
 pub mod retry;
+pub mod stream;
 pub mod suspension;
 pub mod tags;
 pub mod text;

@@ -183,6 +183,11 @@ words! {
     }
 }
 
+/// Whether a document says nothing at all.
+pub fn is_blank(value: &Value) -> bool {
+    value.is_null() || value.as_object().is_some_and(|members| members.is_empty())
+}
+
 impl Policy {
     /// Checks a document; JSON null counts as `{}`.
     ///
@@ -191,6 +196,9 @@ impl Policy {
     /// `unknown_key`, `out_of_range`, `required`, `not_allowed`, `unknown_word`, `bad_uuid`,
     /// `not_distinct` or `too_many`. A bad capability list is `invalid_capabilities` with the path.
     pub fn parse(value: &Value) -> Result<Policy> {
+        if is_blank(value) {
+            return Ok(Policy::default());
+        }
         parse::policy(value)
     }
 

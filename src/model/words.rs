@@ -214,6 +214,30 @@ words! {
     }
 }
 
+words! {
+    /// How a frame of a stream is stored and kept (§30.2).
+    FrameMode {
+        Durable = b'd' "durable",
+        Summary = b's' "durable_summary",
+        BestEffort = b'b' "best_effort_live",
+    }
+}
+
+words! {
+    /// Why a stream is closed (§30.8).
+    CloseReason {
+        AttemptSuccess = b's' "attempt_success",
+        AttemptFailure = b'f' "attempt_failure",
+        AttemptCancelled = b'c' "attempt_cancelled",
+        LeaseExpired = b'l' "lease_expired",
+        LeaseRevoked = b'v' "lease_revoked",
+        Reclaimed = b'r' "reclaimed",
+        Expired = b'e' "expired",
+        SuspensionTimeout = b't' "suspension_timeout",
+        DependencyImpossible = b'd' "dependency_impossible",
+    }
+}
+
 /// The six independent dimensions of an execution's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Vector {
@@ -403,5 +427,7 @@ mod tests {
             ResumeTrigger::letter,
             ResumeTrigger::word,
         );
+        distinct(FrameMode::ALL, FrameMode::letter, FrameMode::word);
+        distinct(CloseReason::ALL, CloseReason::letter, CloseReason::word);
     }
 }

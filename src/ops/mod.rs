@@ -22,6 +22,7 @@ pub mod operator;
 pub mod quota;
 pub mod role;
 pub mod save;
+pub mod stream;
 pub mod suspension;
 pub mod tally;
 pub mod worker;

@@ -20,6 +20,7 @@ use crate::store::ready;
 use crate::store::timer::{Set, Timer};
 
 use super::flow::propagate;
+use super::stream::close;
 use super::suspension::waits;
 
 /// Writes changes to executions that exist, and what follows from the end of a flow's member (§40.3.4).
@@ -59,6 +60,7 @@ pub fn write(db: &Db, changes: &[Change], now: Instant) {
     store::execution::save_with_result(db, &results);
     store::execution::save_with_detail(db, &details);
     waits::settle(db, changes, now);
+    close::settle(db, changes, now);
     settle(db, changes, now);
 }
 
@@ -71,6 +73,7 @@ pub fn settle(db: &Db, changes: &[Change], now: Instant) {
     let mut freed = Vec::new();
     let mut timers = Vec::new();
     let mut spent = Vec::new();
+    let mut ended = Vec::new();
     let mut events: Vec<Announced> = Vec::new();
     let mut silent = Vec::new();
     for change in changes {
@@ -96,8 +99,11 @@ pub fn settle(db: &Db, changes: &[Change], now: Instant) {
         let held = change.before.iter().flat_map(|e| &e.slots);
         let gone_slots = held.filter(|slot| !after.slots.contains(slot));
         freed.extend(gone_slots.map(|slot| (*slot, after)));
-        let due_at = due::arm(change.before.as_ref(), after);
-        timers.extend(due_at.map(|at| timer(after, at)));
+        match due::arm(change.before.as_ref(), after) {
+            Some(at) if after.is_terminal() => ended.push((at, after.place.id)),
+            Some(at) => timers.push(Timer::live(after, at)),
+            None => {}
+        }
         let (had_lost, has_lost) = (change.before.as_ref().and_then(due::lost), due::lost(after));
         if had_lost != has_lost {
             spent.extend(had_lost.map(|at| Timer::lost(after, at)));
@@ -122,6 +128,7 @@ pub fn settle(db: &Db, changes: &[Change], now: Instant) {
     free(db, freed);
     store::timer::delete(db, &spent);
     store::timer::insert(db, &timers);
+    store::purge::insert(db, ended);
     store::event::append(db, now, &events);
     store::moved::append(db, &silent);
     if changes.iter().any(|c| c.after.is_terminal()) {
@@ -154,21 +161,6 @@ fn had_failed(change: &Change) -> bool {
         .archive
         .as_ref()
         .is_some_and(|s| s.attempt.failure_class.is_some())
-}
-
-/// The timer of an execution at an instant.
-pub fn timer(e: &Execution, due_at: Instant) -> Timer {
-    let set = if e.is_terminal() {
-        Set::Purge
-    } else {
-        Set::Live
-    };
-    Timer {
-        set,
-        lane: e.place.lane,
-        due_at,
-        id: e.place.id,
-    }
 }
 
 /// What other sessions learn when this transaction ends.

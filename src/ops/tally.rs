@@ -26,18 +26,21 @@ pub fn advance(db: &Db) -> bool {
 
 /// Counts what is there.
 fn begin(db: &Db) {
-    let (now, (counts, floor)) = snapshot::latest(|| {
+    let (now, counts, left, floor) = snapshot::latest(|| {
         let now = here();
-        let counted = tally::count(db, &now);
-        (now, counted)
+        let (counts, left) = (tally::count(db), tally::left_at_first(db, &now));
+        let floor = tally::foreign(db, &now);
+        (now, counts, left, floor)
     });
     tally::clear(db);
-    tally::reach(db, &now, &counts, floor.or(Some(0)));
+    tally::add(db, &counts);
+    tally::reach(db, &now, &left, floor.or(Some(0)));
 }
 
-/// Adds a page of what has moved. A page ends behind a transaction, never inside one.
+/// Adds what has moved: a page of events, which ends behind a transaction, never inside one, and all that sessions have
+/// summed up.
 fn take(db: &Db) -> bool {
-    let (upto, counts, more) = snapshot::latest(|| {
+    let (upto, events, more) = snapshot::latest(|| {
         let now = here();
         let end = tally::page_end(db, PAGE).map(|xid| xid + 1);
         let end = end.filter(|end| *end < now.next());
@@ -45,10 +48,13 @@ fn take(db: &Db) -> bool {
             Some(end) => Snapshot::new(end, now.running().to_vec()),
             None => now,
         };
-        let counts = tally::moved(db, &upto);
-        (upto, counts, end.is_some())
+        let events = tally::events(db, &upto);
+        (upto, events, end.is_some())
     });
-    tally::reach(db, &upto, &counts, None);
+    tally::add(db, &events);
+    tally::add(db, &tally::take_moves(db));
+    let left = tally::left(db, &upto);
+    tally::reach(db, &upto, &left, None);
     more
 }
 

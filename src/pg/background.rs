@@ -15,6 +15,8 @@ struct Slot {
     pid: i32,
     sleeps_until: i64,
     heard_at: i64,
+    /// The earliest instant that others have announced since the worker asked.
+    announced: i64,
 }
 
 const FREE: Slot = Slot {
@@ -23,6 +25,7 @@ const FREE: Slot = Slot {
     pid: 0,
     sleeps_until: 0,
     heard_at: 0,
+    announced: i64::MAX,
 };
 
 /// All background workers.
@@ -69,6 +72,7 @@ pub fn sleeping(until: i64) {
         pid: unsafe { pg_sys::MyProcPid },
         sleeps_until: until,
         heard_at: super::clock::wall_micros(),
+        announced: i64::MAX,
     };
     let mut workers = WORKERS.exclusive();
     let at = workers
@@ -77,8 +81,21 @@ pub fn sleeping(until: i64) {
         .position(|s| s.database == mine.database);
     let at = at.or_else(|| workers.slots.iter().position(|s| s.database == 0));
     if let Some(slot) = at.and_then(|i| workers.slots.get_mut(i)) {
-        *slot = mine;
+        let announced = slot.announced;
+        *slot = Slot { announced, ..mine };
     }
+}
+
+/// The earliest instant that commits have announced since this worker asked last; none if it has no place to hear them.
+pub fn announced() -> Option<i64> {
+    if !super::shared::preloaded() {
+        return None;
+    }
+    // SAFETY: set at process start.
+    let pid = unsafe { pg_sys::MyProcPid };
+    let mut workers = WORKERS.exclusive();
+    let slot = workers.slots.iter_mut().find(|s| s.pid == pid)?;
+    Some(std::mem::replace(&mut slot.announced, i64::MAX))
 }
 
 /// The worker of this database has ended.
@@ -109,17 +126,25 @@ pub fn alive() -> bool {
         .any(|s| s.database == database && s.heard_at > now - STALE)
 }
 
-/// Something falls due at this instant: a worker that meant to sleep longer is woken.
+/// Something falls due at this instant: a worker that meant to sleep longer is woken. Told after the commit, when others
+/// can see what falls due.
 pub(super) fn due(at: i64) {
     let database = database();
-    let number = WORKERS
-        .share()
-        .slots
-        .iter()
-        .find(|s| s.database == database && s.sleeps_until > at)
-        .map(|s| s.number);
-    if let Some(number) = number {
-        super::process::set_latch(number);
+    let of_mine = |s: &&Slot| s.database == database;
+    let Some(slot) = WORKERS.share().slots.iter().find(of_mine).copied() else {
+        return;
+    };
+    if slot.announced > at
+        && let Some(slot) = WORKERS
+            .exclusive()
+            .slots
+            .iter_mut()
+            .find(|s| s.database == database)
+    {
+        slot.announced = slot.announced.min(at);
+    }
+    if slot.sleeps_until > at {
+        super::process::set_latch(slot.number);
     }
 }
 

@@ -1,4 +1,5 @@
-//! Heavyweight locks with a name: one worker per database, and the probe for a database that is going away.
+//! Heavyweight locks with a name: one worker per database, the probe for a database that is going away, and one
+//! appender per stream.
 
 use pgrx::pg_sys;
 
@@ -9,6 +10,8 @@ enum Object {
     Database,
     /// The extension, and what it is about: 0 for itself.
     Extension(u16),
+    /// What has this number in place of a stream. No such object exists.
+    Stream(u64),
 }
 
 fn tag(object: Object) -> pg_sys::LOCKTAG {
@@ -17,6 +20,10 @@ fn tag(object: Object) -> pg_sys::LOCKTAG {
     let (database, class, object, sub) = match object {
         Object::Database => (pg_sys::InvalidOid, pg_sys::DatabaseRelationId, here, 0),
         Object::Extension(sub) => (here, pg_sys::ExtensionRelationId, extension().into(), sub),
+        Object::Stream(number) => {
+            let table = super::session::table(c"ff_engine", c"stream");
+            (here, table, (number as u32).into(), (number >> 32) as u16)
+        }
     };
     pg_sys::LOCKTAG {
         locktag_field1: database.into(),
@@ -68,4 +75,25 @@ pub fn extension_stays() -> bool {
         && acquire(&tag(Object::Extension(0)), pg_sys::AccessShareLock, false)
         // It may have gone while the lock was asked for.
         && super::session::extension_exists(c"ff_engine")
+}
+
+/// Keeps other appenders of a stream waiting until this transaction ends.
+pub fn stream(number: u64) {
+    let tag = tag(Object::Stream(number));
+    // SAFETY: the tag is complete; a transaction that may not write is told so before it asks.
+    unsafe {
+        pg_sys::PreventCommandIfReadOnly(c"appending to a stream".as_ptr());
+        pg_sys::LockAcquire(&tag, pg_sys::ExclusiveLock as i32, false, false);
+    }
+}
+
+/// Whether nobody is appending to a stream at this moment.
+pub fn stream_is_free(number: u64) -> bool {
+    let tag = tag(Object::Stream(number));
+    let free = acquire(&tag, pg_sys::ExclusiveLock, false);
+    if free {
+        // SAFETY: taken just now, and not needed: who appends later finds the stream closed.
+        unsafe { pg_sys::LockRelease(&tag, pg_sys::ExclusiveLock as i32, false) };
+    }
+    free
 }

@@ -185,3 +185,11 @@ pub fn report_idle() {
 pub fn log(message: &str) {
     pgrx::log!("{message}");
 }
+
+/// Fails as the server does where transactions cannot be put in an order; the caller tries again.
+pub fn serialization_failure(sentence: &str) -> ! {
+    let code = pgrx::PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE;
+    pgrx::pg_sys::panic::ErrorReport::new(code, sentence.to_owned(), "serialization_failure")
+        .report(pgrx::PgLogLevel::ERROR);
+    unreachable!("an error has been raised")
+}

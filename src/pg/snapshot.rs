@@ -52,6 +52,12 @@ pub fn writable() -> bool {
     unsafe { !pg_sys::XactReadOnly && !pg_sys::RecoveryInProgress() }
 }
 
+/// Whether this server follows another one, or has not caught up with its own past yet.
+pub fn recovering() -> bool {
+    // SAFETY: a flag in shared memory.
+    unsafe { pg_sys::RecoveryInProgress() }
+}
+
 /// The whole number of a transaction not later than `present` and less than half the circle before it.
 fn widen(xid: u32, present: u64) -> u64 {
     let epoch = present >> 32;

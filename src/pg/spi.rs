@@ -70,7 +70,7 @@ macro_rules! arg_from {
         }
     )* };
 }
-arg_from!(bool, i8, i16, i32, i64, &str, &String, &[u8]);
+arg_from!(bool, i8, i16, i32, i64, f64, &str, &String, &[u8]);
 
 impl From<pg_sys::Oid> for Arg {
     fn from(value: pg_sys::Oid) -> Arg {
@@ -118,6 +118,7 @@ plain!(
     i16,
     i32,
     i64,
+    f64,
     String,
     Vec<u8>,
     Vec<String>,
@@ -169,6 +170,7 @@ column!(
     i16,
     i32,
     i64,
+    f64,
     String,
     Vec<u8>,
     Vec<String>,

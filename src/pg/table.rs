@@ -15,10 +15,12 @@ use super::session;
 
 mod find;
 mod indexes;
+mod own;
 pub mod place;
 mod write;
 
 pub use find::{Finder, Held};
+pub use own::Own;
 
 /// What a read-only transaction is told that it cannot execute.
 const OPERATION: &CStr = c"operations of ff_engine that write";
@@ -108,13 +110,15 @@ impl Table {
         }
     }
 
-    /// Opens the table for an operation that writes; the lock is kept to the end of the transaction.
-    fn open(&self, columns: &[Named], lock: u32) -> Open {
+    /// Opens the table for an operation that writes; the lock is kept to the end of the transaction. Finding rows takes
+    /// it too, since they are written next: with a weaker one a REINDEX could come between the two, and deadlock.
+    fn open(&self, columns: &[Named]) -> Open {
+        let lock = pg_sys::RowExclusiveLock as i32;
         // SAFETY: catalog look-ups and relation opening inside a transaction; an OID that has gone gives no relation.
         unsafe {
             pg_sys::PreventCommandIfReadOnly(OPERATION.as_ptr());
             if let Some(known) = self.known.borrow().as_ref() {
-                let relation = pg_sys::try_relation_open(known.table, lock as i32);
+                let relation = pg_sys::try_relation_open(known.table, lock);
                 // Messages arrive with the lock, so what is fresh now stays true as long as it is held.
                 if !relation.is_null() && known.fresh.get() {
                     let known = known.clone();
@@ -124,8 +128,7 @@ impl Table {
                     pg_sys::relation_close(relation, pg_sys::NoLock as i32);
                 }
             }
-            let relation =
-                pg_sys::relation_open(session::table(c"ff_engine", self.name), lock as i32);
+            let relation = pg_sys::relation_open(session::table(c"ff_engine", self.name), lock);
             let known = Known::of(relation, columns, self.key);
             *self.known.borrow_mut() = Some(known.clone());
             Open { relation, known }
@@ -159,6 +162,9 @@ impl Known {
         unsafe {
             let messages = MESSAGES.get();
             let table = (*relation).rd_id;
+            if (*relation).rd_tableam != pg_sys::GetHeapamTableAmRoutine() {
+                pgrx::error!("a table of the engine is not stored as a heap");
+            }
             let descriptor = pgrx::PgTupleDesc::from_pg_copy((*relation).rd_att);
             let attributes = || {
                 (1..)

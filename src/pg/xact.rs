@@ -25,6 +25,8 @@ struct Pending {
     due: Option<i64>,
     /// Executions ended.
     ended: bool,
+    /// Streams that have got frames, or their end.
+    streams: Vec<u64>,
     /// Lanes, namespaces or queues were changed.
     renamed: bool,
     /// The extension was created.
@@ -126,6 +128,18 @@ pub fn completed() {
     with(|p| p.ended = true);
 }
 
+/// More streams than these are not told apart when their transaction ends.
+const STREAMS: usize = 32;
+
+/// A stream has got frames, or its end.
+pub fn streamed(stream: u64) {
+    with(|p| {
+        if p.streams.len() < STREAMS && p.streams.last() != Some(&stream) {
+            p.streams.push(stream);
+        }
+    });
+}
+
 /// The launcher should look for databases with the extension.
 pub fn poke() {
     with(|p| p.poke = true);
@@ -189,8 +203,15 @@ fn committed(pending: Pending) {
     if let Some(at) = pending.due {
         background::due(at);
     }
+    let mut waited: Vec<i32> = match pending.streams.as_slice() {
+        all if all.len() == STREAMS => vec![waiter::EVERY_STREAM],
+        some => some.iter().map(|s| waiter::of_stream(*s)).collect(),
+    };
     if pending.ended {
-        waiter::wake(&[waiter::COMPLETIONS], usize::MAX, None);
+        waited.push(waiter::COMPLETIONS);
+    }
+    if !waited.is_empty() {
+        waiter::wake(&waited, usize::MAX, None);
     }
     if pending.poke {
         background::poke();

@@ -11,7 +11,7 @@ use crate::pg::jsonb::Jsonb;
 use crate::pg::spi::Db;
 use crate::pg::subxact;
 use crate::store;
-use crate::store::timer::{Set, Timer};
+use crate::store::timer::Timer;
 
 use super::rest::{self, Row};
 use super::{Scope, Tally};
@@ -32,7 +32,7 @@ pub fn run(db: &Db, duty: Duty, scope: &Scope) -> Result<Tally> {
     let resting = scope.resting();
     let mut after = FIRST;
     loop {
-        let mut timers = store::timer::due(db, Set::Live, clock::now(), after, PAGE);
+        let mut timers = store::timer::due(db, clock::now(), after, PAGE);
         let Some(last) = timers.last() else {
             // What failed is still due.
             tally.remaining = tally.errors > 0;

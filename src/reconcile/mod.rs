@@ -18,6 +18,7 @@ use crate::store;
 mod admission;
 mod batch;
 mod budget;
+mod cancel_backlog;
 mod cascade;
 mod dependency;
 mod due;
@@ -27,7 +28,9 @@ mod idempotency;
 mod quota;
 mod rest;
 mod retention;
+mod sibling_cancel;
 mod signal_gc;
+mod stream_gc;
 mod unblock;
 mod waitpoint;
 mod worker_ttl;
@@ -168,6 +171,24 @@ pub static ALL: &[Reconciler] = &[
         run: cascade::run,
     },
     Reconciler {
+        name: "sibling_cancel",
+        every_ms: 1_000,
+        timed: true,
+        run: sibling_cancel::run,
+    },
+    Reconciler {
+        name: "sibling_cancel_repair",
+        every_ms: 10_000,
+        timed: false,
+        run: sibling_cancel::repair,
+    },
+    Reconciler {
+        name: "cancel_backlog",
+        every_ms: 15_000,
+        timed: true,
+        run: cancel_backlog::run,
+    },
+    Reconciler {
         name: "dependency",
         every_ms: 15_000,
         timed: false,
@@ -224,6 +245,12 @@ pub static ALL: &[Reconciler] = &[
         run: signal_gc::run,
     },
     Reconciler {
+        name: "stream_gc",
+        every_ms: 60_000,
+        timed: false,
+        run: stream_gc::run,
+    },
+    Reconciler {
         name: "retention",
         every_ms: 60_000,
         timed: false,
@@ -271,16 +298,31 @@ pub fn find(name: &str) -> Option<&'static Reconciler> {
 }
 
 /// The earliest instant at which a duty may have something to do for those who are patient.
+///
+/// For a process that [`hears`](heard) of everything that falls due: the next search begins there.
 pub fn next_due(db: &Db) -> Option<Instant> {
     let resting = rest::rows();
     let ids: Vec<_> = resting.keys().filter_map(rest::Row::execution).collect();
+    let next = store::timer::next(db, &ids);
+    if ids.is_empty() {
+        store::timer::raise_floor(next.unwrap_or(Instant(i64::MAX)));
+    }
     let again = resting.values().min().map(|at| Instant(*at));
-    let reset = store::budget::nearest_reset(db);
-    let queues = [store::cascade::next(db), store::flow_summary::next(db)];
-    store::timer::next(db, &ids)
-        .into_iter()
+    let now = ops::clock::now();
+    let queues = [
+        store::cascade::next(db),
+        store::flow_summary::next(db),
+        store::sibling_cancel::next(db, now),
+        store::cancel_backlog::next(db, now),
+        store::budget::nearest_reset(db),
+    ];
+    next.into_iter()
         .chain(again)
-        .chain(reset)
         .chain(queues.into_iter().flatten())
         .min()
+}
+
+/// The earliest instant that others have announced since the last time; none if that cannot be known.
+pub fn heard(earliest: Option<i64>) {
+    store::timer::lower_floor(Instant(earliest.unwrap_or(i64::MIN)));
 }

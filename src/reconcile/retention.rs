@@ -1,16 +1,21 @@
 //! Deletes terminal executions whose retention is over, with everything that belongs to them.
 
+use std::collections::BTreeSet;
+
+use uuid::Uuid;
+
 use crate::error::Result;
 use crate::model::due::{self, Duty};
 use crate::ops::clock;
-use crate::ops::execution::duty::{FIRST, rearm};
+use crate::ops::execution::duty::rearm;
+use crate::ops::stream::gc;
 use crate::pg::spi::Db;
 use crate::store;
-use crate::store::timer::Set;
+use crate::store::purge::{self, Lot};
 
 use super::{Scope, Tally, due::concerns};
 
-/// Purges in due order; what belongs to somebody else or is not over yet keeps its timer.
+/// Purges in due order; what belongs to somebody else or is held stays in its lot.
 pub fn run(db: &Db, scope: &Scope) -> Result<Tally> {
     let mut tally = Tally::default();
     if scope.limit == 0 {
@@ -20,50 +25,61 @@ pub fn run(db: &Db, scope: &Scope) -> Result<Tally> {
     let Some(namespace) = super::due::namespace(db, scope) else {
         return Ok(tally);
     };
-    store::timer::drop_orphans(db, clock::now(), scope.limit);
-    let mut after = FIRST;
-    loop {
+    let mut after = purge::FIRST;
+    while let Some(lot) = purge::due(db, clock::now(), after) {
+        after = lot.place;
         let left = scope.limit - i64::from(tally.processed);
-        let timers = store::timer::due(db, Set::Purge, clock::now(), after, left + 1);
-        let Some(last) = timers.last() else {
-            return Ok(tally);
-        };
-        if left == 0 {
-            return Ok(Tally {
-                remaining: true,
-                ..tally
-            });
-        }
-        after = (last.due_at, last.id);
-        let ids: Vec<_> = timers.iter().take(left as usize).map(|t| t.id).collect();
-        let now = clock::now();
-        let (over, kept): (Vec<_>, Vec<_>) = store::execution::lock_free(db, &ids)
-            .into_iter()
-            .partition(|e| due::is_due(e, Duty::Purge, now));
-        rearm(db, &timers, kept.iter());
-        // Members stay as long as their flow goes on.
-        let flows: Vec<_> = over.iter().filter_map(|e| e.place.flow).collect();
-        let ended = match flows.is_empty() {
-            true => flows,
-            false => store::flow::over(db, &flows),
-        };
-        let over: Vec<_> = over
-            .into_iter()
-            .filter(|e| e.place.flow.is_none_or(|flow| ended.contains(&flow)))
-            .filter(|e| concerns(e, scope, namespace))
-            .map(|e| e.place.id)
-            .collect();
-        let spent: Vec<_> = timers
-            .iter()
-            .filter(|t| over.contains(&t.id))
-            .copied()
-            .collect();
-        store::timer::delete(db, &spent);
-        tally.processed += store::execution::purge(db, &over) as i32;
-        if timers.len() as i64 > left {
-            after = timers
-                .get(left as usize - 1)
-                .map_or(after, |t| (t.due_at, t.id));
+        let (taken, more) = empty(db, &lot, scope, namespace, left as usize);
+        tally.processed += taken as i32;
+        if more {
+            tally.remaining = true;
+            break;
         }
     }
+    Ok(tally)
+}
+
+/// Purges executions of a lot up to a limit; how many, and whether others could follow.
+fn empty(db: &Db, lot: &Lot, scope: &Scope, namespace: Option<i32>, limit: usize) -> (usize, bool) {
+    let now = clock::now();
+    let locked = store::execution::lock_free(db, &lot.ids);
+    let mut done: BTreeSet<Uuid> = lot.ids.iter().copied().collect();
+    for e in &locked {
+        done.remove(&e.place.id);
+    }
+    let (over, early): (Vec<_>, Vec<_>) = locked
+        .into_iter()
+        .partition(|e| due::is_due(e, Duty::Purge, now));
+    rearm(db, &[], early.iter());
+    // Neither here nor held by somebody: gone.
+    for id in store::execution::present(db, done.iter().copied()) {
+        done.remove(&id);
+    }
+    done.extend(early.iter().map(|e| e.place.id));
+    // Members stay as long as their flow goes on.
+    let flows: Vec<_> = over.iter().filter_map(|e| e.place.flow).collect();
+    let ended = match flows.is_empty() {
+        true => flows,
+        false => store::flow::over(db, &flows),
+    };
+    let mut spent: Vec<Uuid> = over
+        .iter()
+        .filter(|e| e.place.flow.is_none_or(|flow| ended.contains(&flow)))
+        .filter(|e| concerns(e, scope, namespace))
+        .map(|e| e.place.id)
+        .collect();
+    // Who is still appending would be waited for.
+    let busy = gc::busy(db, &spent);
+    spent.retain(|id| !busy.contains(id));
+    let more = spent.len() > limit;
+    spent.truncate(limit);
+    done.extend(&spent);
+    let rest: Vec<Uuid> = lot
+        .ids
+        .iter()
+        .filter(|id| !done.contains(id))
+        .copied()
+        .collect();
+    purge::keep(db, lot, &rest);
+    (store::execution::purge(db, &spent), more)
 }

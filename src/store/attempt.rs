@@ -12,7 +12,7 @@ use crate::pg::array;
 use crate::pg::jsonb::Jsonb;
 use crate::pg::spi::{Arg, Db, Stmt};
 
-static INSERT: Write<22> = Write::insert(
+static INSERT: Write<24> = Write::insert(
     c"attempt",
     [
         ("execution_id", UUIDOID),
@@ -37,6 +37,8 @@ static INSERT: Write<22> = Write::insert(
         ("end_lease_id", UUIDOID),
         ("end_lease_epoch", INT8OID),
         ("end_values", JSONBOID),
+        ("stream_closed_at", TIMESTAMPTZOID),
+        ("stream_close_reason", CHAROID),
     ],
 );
 
@@ -59,7 +61,7 @@ static ENDED_BY: Stmt<2> = Stmt::new(
 /// Archives superseded attempts; called before their executions are saved.
 pub fn archive(db: &Db, attempts: &[(Uuid, &Superseded)]) {
     let at = |i: Option<Instant>| Arg::from(i.map(|i| i.0));
-    let rows: Vec<[Arg; 22]> = attempts
+    let rows: Vec<[Arg; 24]> = attempts
         .iter()
         .map(|(execution, s)| {
             let a = &s.attempt;
@@ -90,6 +92,8 @@ pub fn archive(db: &Db, attempts: &[(Uuid, &Superseded)]) {
                     .map(Jsonb::from_json)
                     .as_ref()
                     .into(),
+                at(a.closed.map(|c| c.at)),
+                a.closed.map(|c| c.reason.letter() as i8).into(),
             ]
         })
         .collect();

@@ -425,3 +425,14 @@ pub fn pass_data(db: &Db, children: &[Uuid]) -> Vec<Uuid> {
     let rows = PASS.run(db, [array::uuids(children.iter().copied())]);
     rows.iter().map(|r| r.get(1)).collect()
 }
+
+static REOPEN: Stmt<1> = Stmt::new(
+    c"UPDATE ff_engine.edge AS e SET edge_state = 'unsatisfied', resolved_at = NULL, resolved_outcome = NULL
+       WHERE e.downstream_id = $1 AND e.edge_state = 'impossible'",
+    [UUIDOID],
+);
+
+/// Opens the impossible edges into a locked child anew, the life that each consumed kept; how many there were.
+pub fn reopen(db: &Db, child: Uuid) -> i32 {
+    REOPEN.run(db, [child.into()]).len() as i32
+}

@@ -200,6 +200,7 @@ pub fn cancel_siblings(db: &Db, groups: &[&Group], now: Instant) {
         let children = array::uuids(groups.iter().map(|g| g.child));
         let flows = array::uuids(groups.iter().map(|g| g.flow));
         CANCEL_SIBLINGS.run(db, [children, flows, now.0.into()]);
+        crate::pg::xact::due(now.0);
     }
 }
 
@@ -219,4 +220,14 @@ pub fn recount(db: &Db, g: &mut Group) -> bool {
     let counted = (r.get(1), r.get(2), r.get(3), r.get(4));
     (g.total, g.satisfied, g.failed, g.skipped) = counted;
     before != counted
+}
+
+static FORGET_SIBLINGS: Stmt<1> = Stmt::new(
+    c"UPDATE ff_engine.edge_group AS g SET cancel_siblings_pending = false WHERE g.downstream_id = $1",
+    [UUIDOID],
+);
+
+/// Forgets that what remains of the group of a locked child is to be cancelled.
+pub fn forget_siblings(db: &Db, child: Uuid) {
+    FORGET_SIBLINGS.run(db, [child.into()]);
 }

@@ -210,3 +210,14 @@ pub fn over(db: &Db, ids: &[Uuid]) -> Vec<Uuid> {
     let rows = OVER.run(db, [array::uuids(ids.iter().copied())]);
     rows.iter().map(|r| r.get(1)).collect()
 }
+
+static MEMBERS: Stmt<2> = Stmt::new(
+    c"SELECT m.execution_id FROM ff_engine.flow_member AS m WHERE m.flow_id = $1 ORDER BY m.execution_id LIMIT $2",
+    [UUIDOID, INT8OID],
+);
+
+/// Members of a flow in ascending id, up to a limit.
+pub fn members(db: &Db, flow: Uuid, limit: i64) -> Vec<Uuid> {
+    let rows = MEMBERS.run(db, [flow.into(), limit.into()]);
+    rows.iter().map(|r| r.get(1)).collect()
+}

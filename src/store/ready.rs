@@ -11,11 +11,11 @@ use crate::model::time::Instant;
 use crate::pg::array;
 use crate::pg::mark::{Place, Queue};
 use crate::pg::shared::preloaded;
-use crate::pg::spi::{Arg, Db, Row, Stmt};
-use crate::pg::table::Table;
+use crate::pg::spi::{Arg, Db, Stmt};
+use crate::pg::table::{Finder, Table};
 use crate::pg::{session, xact};
 
-use super::execution;
+use super::{covered, execution};
 
 const QUEUE: Named = ("queue_id", INT4OID);
 const RANK: Named = ("rank", INT2OID);
@@ -39,37 +39,12 @@ macro_rules! claimable {
             ") AND e.partition_key BETWEEN ",
             $low,
             " AND ",
-            $high
+            $high,
+            " AND (e.flow_id IS NULL OR NOT EXISTS (SELECT FROM ff_engine.flow AS f \
+               WHERE f.flow_id = e.flow_id AND ff_engine.covers(f.cancellation_policy, e.state)))"
         )
     };
 }
-
-/// The heads of several queues, each from a position of its own on, in claim order, without locks.
-static HEADS: Stmt<9> = Stmt::new(
-    sql!(
-        "SELECT q.queue_id, h.rank, h.created_at, h.execution_id \
-           FROM unnest($1, $2, $3, $4) AS q (queue_id, rank, created_at, execution_id) \
-          CROSS JOIN LATERAL (\
-            SELECT r.rank, r.created_at, r.execution_id FROM ff_engine.ready AS r \
-              JOIN ff_engine.execution AS e ON e.execution_id = r.execution_id \
-             WHERE r.queue_id = q.queue_id \
-               AND (r.rank, r.created_at, r.execution_id) >= (q.rank, q.created_at, q.execution_id) AND ",
-        claimable!("$5", "$6", "$7", "$8"),
-        "    ORDER BY r.rank, r.created_at, r.execution_id LIMIT $9) AS h \
-          ORDER BY h.rank, h.created_at, h.execution_id"
-    ),
-    [
-        INT4ARRAYOID,
-        INT2ARRAYOID,
-        TIMESTAMPTZARRAYOID,
-        UUIDARRAYOID,
-        BOOLOID,
-        TIMESTAMPTZOID,
-        INT2OID,
-        INT2OID,
-        INT8OID,
-    ],
-);
 
 /// Entries of several queues whose execution has lost its lease.
 static LOST: Stmt<1> = Stmt::new(
@@ -102,6 +77,8 @@ static WORK: Stmt<7> = Stmt::new(
              WHERE t.kind = 'l' AND t.lane_id = $6 AND t.due_at <= $3 AND e.queue_id = ANY ($1) \
                AND e.partition_key BETWEEN $4 AND $5 \
                AND (e.execution_deadline IS NULL OR e.execution_deadline > $3) \
+               AND (e.flow_id IS NULL OR NOT EXISTS (SELECT FROM ff_engine.flow AS f \
+                    WHERE f.flow_id = e.flow_id AND ff_engine.covers(f.cancellation_policy, e.state))) \
                AND ($7 AND ff_engine.eligibility(e.state) = 't' AND e.delay_until <= $3 \
                     OR $2 AND ff_engine.ownership(e.state) = 'l' AND e.lease_expires_at <= $3 \
                        AND (ff_engine.instant(e.rare #> '{grant,expires_at}') > $3) IS NOT TRUE \
@@ -143,10 +120,11 @@ pub const HEAD: Position = Position {
 
 impl Wanted {
     /// Whether a claim may take an execution as it stands, whatever its queue said before.
-    fn takes(&self, e: &Execution) -> bool {
+    fn takes(&self, db: &Db, e: &Execution) -> bool {
         due::ready(e).is_some_and(|entry| self.reclaim || !entry.reclaim)
             && e.deadline.is_none_or(|deadline| deadline > self.now)
             && (self.low..=self.high).contains(&e.place.partition)
+            && !covered::covers(db, e)
     }
 }
 
@@ -164,6 +142,18 @@ fn with_inputs(db: &Db, taken: Vec<(Execution, String)>) -> Vec<Candidate> {
     taken.into_iter().zip(inputs).map(whole).collect()
 }
 
+/// Reads a queue in claim order from a position on until `work` says no more.
+fn walk(order: &Finder, queue: i32, from: &Position, mut work: impl FnMut(Position) -> bool) {
+    let from = [from.rank.into(), from.created_at.0.into(), from.id.into()];
+    order.walk(queue.into(), &from, |row| {
+        work(Position {
+            rank: row.get(1),
+            created_at: Instant(row.get(2)),
+            id: row.get(3),
+        })
+    });
+}
+
 /// Locks candidates of one queue from a position on, in claim order, leaving out what others hold; with the place at
 /// which the first one stood in the queue, wherever its priority has moved it since. Passes over what is to be left.
 pub fn take(
@@ -175,61 +165,48 @@ pub fn take(
 ) -> (Vec<Candidate>, Option<Position>) {
     let mut taken = Vec::new();
     let mut first = None;
-    let start = [from.rank.into(), from.created_at.0.into(), from.id.into()];
     // Entries are read on the snapshot of the executions, so that both are seen or neither.
     execution::candidates(db, |candidates| {
-        ORDER.walk(db, &PLACE, queue.into(), &start, |row| {
-            let position = Position {
-                rank: row.get(1),
-                created_at: Instant(row.get(2)),
-                id: row.get(3),
-            };
-            if left.contains(&position.id) {
-                return true;
-            }
-            if let Some(one) = candidates.lock(position.id, |e| w.takes(e)) {
-                first.get_or_insert(position);
-                taken.push(one);
-            }
-            (taken.len() as i64) < w.limit
+        ORDER.find_in_active(db, &PLACE, |order| {
+            walk(order, queue, &from, |position| {
+                if left.contains(&position.id) {
+                    return true;
+                }
+                if let Some(one) = candidates.lock(position.id, |e| w.takes(db, e)) {
+                    first.get_or_insert(position);
+                    taken.push(one);
+                }
+                (taken.len() as i64) < w.limit
+            });
         });
     });
     (with_inputs(db, taken), first)
 }
 
-/// The first candidates of several queues from a position of each on, up to the limit of each, in claim order.
+/// The first candidates of several queues from a position of each on, up to the limit of each, unlocked.
 pub fn heads(db: &Db, starts: &[(i32, Position)], w: Wanted) -> Vec<(i32, Position)> {
-    let ranks = starts.iter().map(|(_, from)| from.rank.into());
-    let instants = starts.iter().map(|(_, from)| from.created_at.0.into());
-    let rows = HEADS.run(
-        db,
-        [
-            array::ints(starts.iter().map(|(queue, _)| *queue)),
-            array::array(INT2OID, ranks),
-            array::array(TIMESTAMPTZOID, instants),
-            array::uuids(starts.iter().map(|(_, from)| from.id)),
-            w.reclaim.into(),
-            w.now.0.into(),
-            w.low.into(),
-            w.high.into(),
-            w.limit.into(),
-        ],
-    );
-    let head = |r: Row| {
-        let place = Position {
-            rank: r.get(2),
-            created_at: Instant(r.get(3)),
-            id: r.get(4),
-        };
-        (r.get(1), place)
-    };
-    rows.iter().map(head).collect()
+    let mut heads = Vec::new();
+    execution::candidates(db, |candidates| {
+        ORDER.find_in_active(db, &PLACE, |order| {
+            for (queue, from) in starts {
+                let mut left = w.limit;
+                walk(order, *queue, from, |position| {
+                    if candidates.is_wanted(position.id, |e| w.takes(db, e)) {
+                        heads.push((*queue, position));
+                        left -= 1;
+                    }
+                    left > 0
+                });
+            }
+        });
+    });
+    heads
 }
 
 /// Locks those of the named executions that are still claimable and free, in the order given.
 pub fn take_these(db: &Db, ids: impl Iterator<Item = Uuid>, w: Wanted) -> Vec<Candidate> {
     let taken = execution::candidates(db, |candidates| {
-        let taken = ids.filter_map(|id| candidates.lock(id, |e| w.takes(e)));
+        let taken = ids.filter_map(|id| candidates.lock(id, |e| w.takes(db, e)));
         taken.take(w.limit.max(0) as usize).collect()
     });
     with_inputs(db, taken)

@@ -29,6 +29,9 @@ static SCAN: Stmt<7> = Stmt::new(
                       WHERE r.queue_id = w.queue_id AND NOT r.reclaim AND ff_engine.claimable(e.state, false)
                         AND (e.execution_deadline IS NULL OR e.execution_deadline > $3)
                         AND e.partition_key BETWEEN $4 AND $5
+                        AND (e.flow_id IS NULL OR NOT EXISTS (
+                             SELECT FROM ff_engine.flow AS f
+                              WHERE f.flow_id = e.flow_id AND ff_engine.covers(f.cancellation_policy, e.state)))
                       ORDER BY r.rank, r.created_at, r.execution_id LIMIT $6) AS h
               UNION
               SELECT e.execution_id, e.priority, e.created_at, e.state, w.required
@@ -38,6 +41,9 @@ static SCAN: Stmt<7> = Stmt::new(
                 JOIN wanted AS w ON w.queue_id = e.queue_id
                WHERE (e.execution_deadline IS NULL OR e.execution_deadline > $3)
                  AND e.partition_key BETWEEN $4 AND $5
+                 AND (e.flow_id IS NULL OR NOT EXISTS (
+                      SELECT FROM ff_engine.flow AS f
+                       WHERE f.flow_id = e.flow_id AND ff_engine.covers(f.cancellation_policy, e.state)))
                  AND (ff_engine.eligibility(e.state) = 't' AND e.delay_until <= $3
                       OR ff_engine.claimable(e.state, false)
                          AND ff_engine.instant(e.rare #> '{grant,expires_at}') <= $3)) AS s

@@ -44,10 +44,13 @@ impl<const N: usize> Write<N> {
         }
     }
 
-    /// Writes all rows.
-    pub fn run(&self, db: &Db, rows: &[[Arg; N]]) {
+    /// Writes all rows; of those that are deleted, whether each was there to be.
+    pub fn run(&self, db: &Db, rows: &[[Arg; N]]) -> Vec<bool> {
         match self.verb {
-            Verb::Insert => self.table.insert(db, &self.columns, u128::MAX, rows),
+            Verb::Insert => {
+                self.table.insert(db, &self.columns, u128::MAX, rows);
+                Vec::new()
+            }
             Verb::Delete => self.table.delete(db, &self.columns, rows),
         }
     }
@@ -74,7 +77,7 @@ impl Inserts {
     }
 }
 
-/// Updates of rows that are locked, by the first column.
+/// Updates of rows that are locked, by the first columns.
 pub struct Updates {
     table: Table,
     columns: &'static [Named],
@@ -83,8 +86,13 @@ pub struct Updates {
 impl Updates {
     /// Updates rows of a table with these columns; the first one is its key.
     pub const fn new(table: &'static CStr, columns: &'static [Named]) -> Self {
+        Self::by(table, 1, columns)
+    }
+
+    /// Updates rows of a table with these columns, of which the first `key` together find a row.
+    pub const fn by(table: &'static CStr, key: usize, columns: &'static [Named]) -> Self {
         Self {
-            table: Table::new(table, 1),
+            table: Table::new(table, key),
             columns,
         }
     }

@@ -20,10 +20,17 @@ static LOCK: Stmt<0> = Stmt::new(
     [],
 );
 
+/// What has moved without an event will be added later, so it is taken off.
 static COUNT: Stmt<0> = Stmt::new(
-    c"SELECT e.lane_id, e.namespace_id, ff_engine.public_place(e.state), sum(e.executions)::bigint
-        FROM (SELECT x.lane_id, x.namespace_id, x.state, count(*) AS executions
-                FROM ff_engine.execution AS x GROUP BY x.lane_id, x.namespace_id, x.state) AS e
+    c"SELECT c.lane_id, c.namespace_id, c.place::smallint, sum(c.executions)::bigint
+        FROM (SELECT e.lane_id, e.namespace_id, ff_engine.public_place(e.state) AS place, e.executions
+                FROM (SELECT x.lane_id, x.namespace_id, x.state, count(*) AS executions
+                        FROM ff_engine.execution AS x GROUP BY x.lane_id, x.namespace_id, x.state) AS e
+              UNION ALL
+              SELECT m.lane_id, m.namespace_id, s.place, s.sign * m.executions
+                FROM ff_engine.moved AS m
+               CROSS JOIN LATERAL (VALUES (m.moved >> 4, 1), (m.moved & 15, -1)) AS s (place, sign)
+               WHERE s.place > 0) AS c
        GROUP BY 1, 2, 3",
     [],
 );
@@ -42,12 +49,38 @@ static PAGE_END: Stmt<1> = Stmt::new(
     [INT8OID],
 );
 
-static MOVED: Stmt<2> = Stmt::new(
-    c"SELECT u.lane_id, u.namespace_id, s.place::smallint, sum(s.sign * u.executions)::bigint
-        FROM ff_engine.untallied AS u
-       CROSS JOIN LATERAL (VALUES (u.moved >> 4, -1), (u.moved & 15, 1)) AS s (place, sign)
-       WHERE u.txid < $1 AND u.txid <> ALL ($2) AND u.moved IS NOT NULL AND s.place > 0
-       GROUP BY 1, 2, 3 HAVING sum(s.sign * u.executions) <> 0",
+static EVENTS: Stmt<2> = Stmt::new(
+    c"SELECT e.lane_id, e.namespace_id, s.place::smallint, sum(s.sign)::bigint
+        FROM ff_engine.untallied_event AS e
+       CROSS JOIN LATERAL (VALUES (e.moved >> 4, -1), (e.moved & 15, 1)) AS s (place, sign)
+       WHERE e.txid < $1 AND e.txid <> ALL ($2) AND e.moved IS NOT NULL AND s.place > 0
+       GROUP BY 1, 2, 3 HAVING sum(s.sign) <> 0",
+    [XID8OID, XID8ARRAYOID],
+);
+
+/// Rows that a session is adding to are left to it.
+static TAKE_MOVES: Stmt<0> = Stmt::new(
+    c"WITH taken AS (
+          DELETE FROM ff_engine.moved AS m
+           WHERE m.ctid = ANY (ARRAY(
+                 SELECT f.ctid FROM ff_engine.moved AS f
+                  WHERE f.ctid = ANY (ARRAY(SELECT u.place FROM ff_engine.untallied_move AS u))
+                    FOR UPDATE SKIP LOCKED))
+          RETURNING m.lane_id, m.namespace_id, m.moved, m.executions)
+      SELECT t.lane_id, t.namespace_id, s.place::smallint, sum(s.sign * t.executions)::bigint
+        FROM taken AS t CROSS JOIN LATERAL (VALUES (t.moved >> 4, -1), (t.moved & 15, 1)) AS s (place, sign)
+       WHERE s.place > 0
+       GROUP BY 1, 2, 3",
+    [],
+);
+
+static LEFT: Stmt<2> = Stmt::new(
+    c"SELECT DISTINCT u.begun FROM ff_engine.untallied_move AS u WHERE u.begun < $1 AND u.begun <> ALL ($2)",
+    [XID8OID, XID8ARRAYOID],
+);
+
+static LEFT_AT_FIRST: Stmt<2> = Stmt::new(
+    c"SELECT DISTINCT m.begun FROM ff_engine.moved AS m WHERE m.begun < $1 AND m.begun <> ALL ($2)",
     [XID8OID, XID8ARRAYOID],
 );
 
@@ -61,16 +94,11 @@ static ADD: Stmt<4> = Stmt::new(
     [INT4ARRAYOID, INT4ARRAYOID, INT2ARRAYOID, INT8ARRAYOID],
 );
 
-static FORGET: Stmt<2> = Stmt::new(
-    c"DELETE FROM ff_engine.moved AS m WHERE m.txid < $1 AND m.txid <> ALL ($2)",
-    [XID8OID, XID8ARRAYOID],
-);
-
-static REACH: Stmt<3> = Stmt::new(
+static REACH: Stmt<4> = Stmt::new(
     c"UPDATE ff_engine.tally_position AS p
-         SET next = $1, running = $2, floor = coalesce($3, p.floor), reached_at = clock_timestamp(),
+         SET next = $1, running = $2, held = $3, floor = coalesce($4, p.floor), reached_at = clock_timestamp(),
              installation = (SELECT i.installation_id FROM ff_engine.installation AS i)",
-    [XID8OID, XID8ARRAYOID, INT8OID],
+    [XID8OID, XID8ARRAYOID, XID8ARRAYOID, INT8OID],
 );
 
 /// Executions of one lane and namespace in the state at one place.
@@ -111,11 +139,15 @@ pub fn lock(db: &Db) -> Option<bool> {
     LOCK.run(db, []).first().map(|r| r.get(1))
 }
 
-/// Counts all executions as the active snapshot shows them, with the last event that a dump has brought.
-pub fn count(db: &Db, now: &Snapshot) -> (Vec<Count>, Option<i64>) {
+/// Counts all executions as the active snapshot shows them.
+pub fn count(db: &Db) -> Vec<Count> {
+    decode(&COUNT.read(db, []))
+}
+
+/// The last event that a dump has brought.
+pub fn foreign(db: &Db, now: &Snapshot) -> Option<i64> {
     let foreign = FOREIGN.read(db, bounds(now));
-    let floor = foreign.first().and_then(|r| r.get(1));
-    (decode(&COUNT.read(db, [])), floor)
+    foreign.first().and_then(|r| r.get(1))
 }
 
 /// The transaction of the event that stands so far behind the position.
@@ -124,9 +156,28 @@ pub fn page_end(db: &Db, events: i64) -> Option<u64> {
     rows.first().map(|r| r.get::<i64>(1) as u64)
 }
 
-/// What has moved between the position and a snapshot.
-pub fn moved(db: &Db, upto: &Snapshot) -> Vec<Count> {
-    decode(&MOVED.read(db, bounds(upto)))
+/// What events have moved between the position and a snapshot.
+pub fn events(db: &Db, upto: &Snapshot) -> Vec<Count> {
+    decode(&EVENTS.read(db, bounds(upto)))
+}
+
+/// Takes away what has moved without an event, and returns it.
+pub fn take_moves(db: &Db) -> Vec<Count> {
+    decode(&TAKE_MOVES.run(db, []))
+}
+
+fn begun(rows: &Rows) -> Vec<u64> {
+    rows.iter().map(|r| r.get::<i64>(1) as u64).collect()
+}
+
+/// Which rows of `moved` are left that a position would not lead to.
+pub fn left(db: &Db, upto: &Snapshot) -> Vec<u64> {
+    begun(&LEFT.run(db, bounds(upto)))
+}
+
+/// The same on the active snapshot, before there is a position.
+pub fn left_at_first(db: &Db, now: &Snapshot) -> Vec<u64> {
+    begun(&LEFT_AT_FIRST.read(db, bounds(now)))
 }
 
 /// Forgets all counts.
@@ -134,8 +185,8 @@ pub fn clear(db: &Db) {
     CLEAR.run(db, []);
 }
 
-/// Adds to the counts and moves the position; with a floor, it begins anew there.
-pub fn reach(db: &Db, upto: &Snapshot, counts: &[Count], floor: Option<i64>) {
+/// Adds to the counts.
+pub fn add(db: &Db, counts: &[Count]) {
     if !counts.is_empty() {
         let rows = [
             ints(counts.iter().map(|c| c.lane)),
@@ -145,7 +196,11 @@ pub fn reach(db: &Db, upto: &Snapshot, counts: &[Count], floor: Option<i64>) {
         ];
         ADD.run(db, rows);
     }
-    FORGET.run(db, bounds(upto));
+}
+
+/// Moves the position, with the rows of `moved` that are left behind it; with a floor, counting begins anew there.
+pub fn reach(db: &Db, upto: &Snapshot, left: &[u64], floor: Option<i64>) {
     let [next, running] = bounds(upto);
-    REACH.run(db, [next, running, floor.into()]);
+    let left = array(XID8OID, left.iter().map(|x| xid(*x)));
+    REACH.run(db, [next, running, left, floor.into()]);
 }

@@ -144,6 +144,102 @@ fn a_tick_among_other_work_of_its_transaction_counts_nothing_twice() {
     assert_eq!(w.executions(), 5);
 }
 
+/// Rows in which sessions sum up what has moved.
+fn sums(s: &mut Session) -> i64 {
+    s.value("SELECT count(*) FROM ff_engine.moved", &[])
+}
+
+#[test]
+fn a_session_adds_to_its_own_row_until_it_is_taken() {
+    let mut w = World::without_preload();
+    w.run("SELECT * FROM ff_tick()");
+    let mut other = w.session();
+    for _ in 0..3 {
+        w.create("");
+        other.create("");
+    }
+    assert_eq!(sums(&mut w), 2, "one of each session");
+    w.run("BEGIN");
+    w.create("");
+    w.run("SAVEPOINT s");
+    w.create("");
+    w.run("ROLLBACK TO s");
+    w.create("");
+    w.run("ROLLBACK");
+    w.create("");
+    assert_eq!(counts(&mut w), of(&[("waiting", 7)]));
+    other.run("SELECT * FROM ff_tick()");
+    assert_eq!(sums(&mut w), 0);
+    w.create("");
+    assert_eq!(counts(&mut other), of(&[("waiting", 8)]));
+    assert_eq!(lies(&mut w), [""; 0]);
+}
+
+#[test]
+fn a_row_that_a_session_is_adding_to_is_left_to_it() {
+    let mut w = World::without_preload();
+    let mut other = w.session();
+    for before in ["SELECT * FROM ff_tick()", FORGET] {
+        other.run(before);
+        let known = w.executions();
+        w.create("");
+        w.run("BEGIN");
+        w.create("");
+        // Twice: the second time the row stands far behind the position.
+        for _ in 0..2 {
+            other.run("SELECT * FROM ff_tick()");
+            assert_eq!(other.executions(), known + 1);
+            assert_eq!(w.executions(), known + 2);
+            assert!(sums(&mut other) > 0);
+        }
+        w.run("COMMIT");
+        assert_eq!(other.executions(), known + 2);
+        other.run("SELECT * FROM ff_tick()");
+        assert_eq!(other.executions(), known + 2);
+        assert_eq!(sums(&mut other), 0);
+        assert_eq!(lies(&mut other), [""; 0]);
+    }
+}
+
+#[test]
+fn a_row_that_others_are_taking_is_not_waited_for() {
+    let mut w = World::without_preload();
+    let mut other = w.session();
+    w.run("SELECT * FROM ff_tick()");
+    w.create("");
+    other.run("BEGIN");
+    other.run("SELECT * FROM ff_tick()");
+    w.create("");
+    assert_eq!(w.executions(), 2);
+    other.run("ROLLBACK");
+    assert_eq!(other.executions(), 2);
+    other.run("SELECT * FROM ff_tick()");
+    assert_eq!((other.executions(), sums(&mut other)), (2, 0));
+}
+
+#[test]
+fn a_row_survives_what_vacuum_does_to_its_table() {
+    let mut w = World::without_preload();
+    w.run("SELECT * FROM ff_tick()");
+    let mut other = w.session();
+    for maintenance in [
+        "VACUUM ff_engine.moved",
+        "VACUUM FULL ff_engine.moved",
+        "TRUNCATE ff_engine.moved, ff_engine.tally",
+    ] {
+        w.create("");
+        w.run("SELECT * FROM ff_tick()");
+        other.create("");
+        w.run(maintenance);
+        if maintenance.starts_with("TRUNCATE") {
+            w.run(FORGET);
+        }
+        w.create("");
+        assert_eq!(lies(&mut w), [""; 0]);
+    }
+    assert_eq!(w.executions(), 9);
+}
+
 #[test]
 fn counts_begin_anew_where_a_dump_was_restored() {
     let mut w = World::new();

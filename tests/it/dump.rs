@@ -7,6 +7,7 @@ use uuid::Uuid;
 use crate::support::cluster::Cluster;
 use crate::support::contents::Contents;
 use crate::support::session::HEAD_START_MS;
+use crate::support::stream::best;
 use crate::support::template::{drop_database, empty_database};
 use crate::support::waiting::{READY, Waiting};
 use crate::support::world::assert_invariants;
@@ -140,6 +141,8 @@ fn live(w: &mut World) -> Life {
         &[],
     );
     let held = w.claims("max_items => 3, lease_ttl => '1 min'");
+    w.frame(&held[1].handle, b"before", "");
+    w.frame(&held[1].handle, b"{}", "mode => 'durable_summary'");
     Life {
         held,
         suspended,
@@ -158,6 +161,14 @@ fn goes_on(copy: &mut Session, life: &Life) {
         "completed"
     );
     copy.one("SELECT * FROM ff_renew($1, '1 h')", &[&renewed.handle]);
+    for mode in ["", "mode => 'durable_summary'", &best("1 h")] {
+        copy.frame(&renewed.handle, b"{}", mode);
+    }
+    assert_eq!(copy.output(renewed.id, "").len(), 5);
+    assert_eq!(
+        copy.summary(renewed.id).map(|(version, _)| version),
+        Some(2)
+    );
     let waiting = &life.suspended;
     copy.undeliverable("FF108", &waiting.point(), "");
     copy.seed();

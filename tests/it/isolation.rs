@@ -2,6 +2,7 @@
 
 use crate::support::failure::Failure;
 use crate::support::pace::{apart, busy};
+use crate::support::world::assert_invariants;
 use crate::support::{Cells, World};
 
 #[test]
@@ -105,4 +106,24 @@ fn e_117_batches_in_opposite_order_do_not_deadlock() {
             .sum();
         assert_eq!(first_hand, 50, "each completed once, the rest are replays");
     }
+}
+
+#[test]
+fn a_reconciler_with_an_old_snapshot_takes_no_timer_of_what_it_cannot_see() {
+    let mut w = World::new();
+    w.create("");
+    let mut other = w.session();
+    w.run("BEGIN ISOLATION LEVEL REPEATABLE READ");
+    w.run("SELECT count(*) FROM ff_executions");
+    let late = other.create("priority => 1");
+    assert_eq!(other.claim("lease_ttl => '1 s'").id, late);
+    w.advance_ms(2_000);
+    w.run("SELECT * FROM ff_tick()");
+    w.run("COMMIT");
+    assert_invariants(&mut w);
+    w.run("SELECT * FROM ff_tick()");
+    assert_eq!(
+        w.vector(late),
+        "active/lease_expired_reclaimable/not_applicable/waiting_for_worker/none/attempt_interrupted"
+    );
 }

@@ -250,7 +250,7 @@ fn e_83_a_higher_priority_comes_first_at_the_next_claim() {
 }
 
 #[test]
-fn e_73_part_a_revoked_lease_is_worthless_and_the_work_is_taken_over() {
+fn e_73_a_revoked_lease_is_worthless_and_the_work_is_taken_over() {
     let mut w = World::new();
     let claim = w.claimed("", "");
     let (row, events) = w.events_by(|w| w.one(REVOKE, &[&claim.id]));
@@ -277,6 +277,8 @@ fn e_73_part_a_revoked_lease_is_worthless_and_the_work_is_taken_over() {
         ),
         ("too slow".into(), "lease revoked: too slow".into())
     );
+    assert_eq!(w.closed(claim.id, 0).as_deref(), Some("lease_revoked"));
+    w.unappendable("FF415", &claim.handle, b"x", "");
     for call in crate::fence::WORKER_CALLS {
         w.refused("FF403", call, &[&claim.handle]);
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::support::pace::busy;
+use crate::support::stream::best;
 use crate::support::{Cells, Session, World};
 
 /// Everything that runs often, once each, in one session.
@@ -24,6 +25,18 @@ fn use_every_hot_operation(s: &mut Session) {
     s.rows("SELECT * FROM ff_renew($1)", &[&handles[0]]);
     s.rows("SELECT * FROM ff_renew_many($1)", &[&handles]);
     s.rows("SELECT ff_progress($1, 1)", &[&handles[0]]);
+    for mode in ["", "mode => 'durable_summary'", &best("1 s")] {
+        s.append(&handles[0], b"{}", mode);
+        s.append_many(&handles[1], 0, mode);
+    }
+    for read in [
+        "ff_read_stream",
+        "ff_tail_stream",
+        "ff_stream_status",
+        "ff_read_summary",
+    ] {
+        s.rows(&format!("SELECT 1 FROM {read}($1)"), &[&claims[0].id]);
+    }
     s.complete(&handles[0], None);
     s.rows("SELECT * FROM ff_fail($1, 'x')", &[&handles[1]]);
     s.rows(
@@ -121,6 +134,7 @@ fn use_every_hot_operation(s: &mut Session) {
         "budget_enforce",
         "budget_counters",
         "quota_counters",
+        "stream_gc",
         "unblock",
         "worker_ttl",
         "idempotency",

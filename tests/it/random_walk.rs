@@ -1,6 +1,8 @@
 //! Random sequences of operations on one clock: after every step the invariants hold, and the
 //! public state follows from the vector.
 
+use std::collections::BTreeMap;
+
 use postgres::Row;
 use postgres::types::ToSql;
 use rand::rngs::StdRng;
@@ -9,6 +11,7 @@ use uuid::Uuid;
 
 use crate::support::failure::Failure;
 use crate::support::pace::busy;
+use crate::support::stream::ids;
 use crate::support::waiting::Point;
 use crate::support::world::assert_invariants;
 use crate::support::{Cells, Claim, World};
@@ -72,11 +75,21 @@ const REFUSALS: [&str; 20] = [
     "FF401", "FF402", "FF404", "FF405", "FF406", "FF407", "FF410", "FF411", "FF417", "FF422",
 ];
 
+/// Ways to append a frame to the stream of a held attempt, and how those that come too late are refused.
+const APPENDS: [&str; 3] = [
+    "SELECT frame_id FROM ff_append_frame($1, '{}')",
+    "SELECT frame_id FROM ff_append_frame($1, '{}', mode => 'durable_summary')",
+    "SELECT frame_id FROM ff_append_frame($1, '{}', mode => 'best_effort_live', ttl => '1 h')",
+];
+const TOO_LATE: [&str; 2] = ["FF415", "FF416"];
+
 struct Walk {
     world: World,
     random: StdRng,
     claims: Vec<Claim>,
     created: Vec<Uuid>,
+    /// Ids of the frames that were appended, by execution and attempt.
+    output: BTreeMap<(Uuid, i32), Vec<String>>,
     points: Vec<Point>,
     path: Vec<String>,
 }
@@ -140,7 +153,7 @@ impl Walk {
     }
 
     fn work(&mut self) {
-        let choice = self.random.random_range(0..115);
+        let choice = self.random.random_range(0..125);
         let w = &mut self.world;
         let said = match choice {
             0..20 => {
@@ -182,7 +195,8 @@ impl Walk {
                     "suspension_timeout",
                     "pending_waitpoint",
                     "idempotency",
-                ][self.random.random_range(0..7)];
+                    "stream_gc",
+                ][self.random.random_range(0..8)];
                 let (_, _, errors, _) = w.reconcile(name, "");
                 assert_eq!(errors, 0, "{name} {:#?}", self.path);
                 format!("reconcile {name}")
@@ -197,6 +211,16 @@ impl Walk {
                 format!("{call} on {id}: {}", answer(w, call, &id))
             }
             _ if self.claims.is_empty() => return,
+            115.. => {
+                let claim = &self.claims[self.random.random_range(0..self.claims.len())];
+                let call = APPENDS[self.random.random_range(0..APPENDS.len())];
+                let said = answer(w, call, &claim.handle);
+                if !TOO_LATE.contains(&said.as_str()) {
+                    let key = (claim.id, claim.index);
+                    self.output.entry(key).or_default().push(said.clone());
+                }
+                format!("{call} on {}: {said}", claim.id)
+            }
             _ => {
                 let n = self.random.random_range(0..self.claims.len());
                 let call = [
@@ -248,9 +272,31 @@ fn told(w: &mut World, call: &str, arguments: &[&(dyn ToSql + Sync)]) -> (String
         Ok(rows) => (String::new(), rows),
         Err(e) => {
             let refusal = Failure::of(&e).sqlstate;
-            assert!(REFUSALS.contains(&refusal.as_str()), "{call}: {refusal}");
+            let refusals: &[&str] = if APPENDS.contains(&call) {
+                &TOO_LATE
+            } else {
+                &REFUSALS
+            };
+            assert!(refusals.contains(&refusal.as_str()), "{call}: {refusal}");
             (refusal, Vec::new())
         }
+    }
+}
+
+/// Every stream holds what was appended to it, in that order, and has an end exactly if its attempt has.
+fn assert_output(w: &mut World, output: &BTreeMap<(Uuid, i32), Vec<String>>, ended: bool) {
+    for ((id, attempt), appended) in output {
+        let rows = w.read_stream(*id, &format!("attempt_index => {attempt}"));
+        assert_eq!(&ids(&rows), appended);
+        let closed = w.closed(*id, *attempt);
+        assert!(!ended || closed.is_some());
+        let attempts = w.attempts(*id);
+        let over = attempts[*attempt as usize]
+            .maybe_instant("ended_at")
+            .is_some();
+        let latest = attempts.len() as i32 - 1 == *attempt;
+        let lost = latest && w.vector(*id).contains("/lease_");
+        assert_eq!(closed.is_some(), over || lost);
     }
 }
 
@@ -263,6 +309,7 @@ fn random_walks_never_leave_the_legal_states() {
             random: StdRng::seed_from_u64(seed),
             claims: Vec::new(),
             created: Vec::new(),
+            output: BTreeMap::new(),
             points: Vec::new(),
             path: vec![format!("seed {seed}")],
         };
@@ -273,6 +320,7 @@ fn random_walks_never_leave_the_legal_states() {
             assert!(violations.is_empty(), "after {}", walk.path.join("\n"));
         }
         let w = &mut walk.world;
+        assert_output(w, &walk.output, false);
         for id in &walk.created {
             let vector = w.vector(*id);
             assert_eq!(w.state(*id), derived(&vector), "{vector}");
@@ -294,6 +342,7 @@ fn random_walks_never_leave_the_legal_states() {
             )
             .big("n");
         assert_eq!(open, 0, "stranded after {}", walk.path.join("\n"));
+        assert_output(w, &walk.output, true);
         assert_invariants(w);
     }
 }

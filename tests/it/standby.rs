@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::bad_input::sweep::{call, public_functions};
 use crate::support::cluster::Cluster;
 use crate::support::pace::{eventually, quiet};
+use crate::support::stream::best;
 use crate::support::{Cells, Session, World};
 
 /// A primary with a world in it, and its standby.
@@ -60,7 +61,7 @@ impl Drop for Pair {
 }
 
 /// Reads that answer on a standby as they do on the primary.
-const READS: [&str; 14] = [
+const READS: [&str; 18] = [
     "SELECT * FROM ff_describe_execution($1)",
     "SELECT * FROM ff_read_execution_info($1)",
     "SELECT ff_read_execution_state($1)",
@@ -68,6 +69,10 @@ const READS: [&str; 14] = [
     "SELECT * FROM ff_list_attempts($1)",
     "SELECT * FROM ff_lease_history($1)",
     "SELECT * FROM ff_execution_events($1)",
+    "SELECT * FROM ff_read_stream($1)",
+    "SELECT * FROM ff_tail_stream($1, wait => '1 s')",
+    "SELECT * FROM ff_read_summary($1)",
+    "SELECT * FROM ff_stream_status($1)",
     "SELECT * FROM ff_list_executions() WHERE $1::uuid IS NOT NULL",
     "SELECT * FROM ff_count_executions() WHERE $1::uuid IS NOT NULL",
     "SELECT * FROM ff_list_lanes() WHERE $1::uuid IS NOT NULL",
@@ -89,6 +94,9 @@ fn o_11_a_standby_is_read_and_refuses_to_be_written() {
         "SELECT * FROM ff_register_worker('w', 'w-1', ARRAY['L'])",
         &[],
     );
+    pair.world.frame(&claim.handle, b"x", "");
+    pair.world
+        .frame(&claim.handle, b"{}", "mode => 'durable_summary'");
     let mut standby = pair.session();
     for read in READS {
         let text = |s: &mut Session| -> Vec<String> {
@@ -107,6 +115,10 @@ fn o_11_a_standby_is_read_and_refuses_to_be_written() {
     }
     let outcome = standby.one("CALL ff_wait_for_work('L', '1 s')", &[]);
     assert_eq!(outcome.text("outcome"), "work");
+    pair.world.frame(&claim.handle, b"x", &best("1 min"));
+    pair.catch_up();
+    assert_eq!(pair.world.output(id, "").len(), 3);
+    assert_eq!(standby.output(id, "").len(), 2, "best-effort frames stay");
 
     for write in [
         "SELECT * FROM ff_create_execution('L', 'k')",
@@ -114,6 +126,7 @@ fn o_11_a_standby_is_read_and_refuses_to_be_written() {
         "SELECT * FROM ff_claim('L', 'w')",
         "SELECT * FROM ff_complete($1)",
         "SELECT * FROM ff_renew($1)",
+        "SELECT * FROM ff_append_frame($1, 'x')",
         "SELECT * FROM ff_set_lane('L', 'paused')",
         "SELECT * FROM ff_grant_namespace('ff_worker', 'a')",
     ] {

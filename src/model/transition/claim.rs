@@ -103,6 +103,7 @@ pub fn claim(
             failure_category: None,
             failure_class: None,
             end: None,
+            closed: None,
         });
         e.total_attempts += 1;
         e.attempt_deadline = timeout.map(|micros| now.plus(micros));

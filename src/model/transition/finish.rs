@@ -9,7 +9,9 @@ use crate::model::time::Instant;
 use crate::model::words::*;
 
 use super::suspend::close_with;
-use super::{Blob, Change, completion, end_attempt, finish, release, remember, runnable};
+use super::{
+    Blob, Change, close_stream, completion, end_attempt, finish, release, remember, runnable,
+};
 
 /// How an attempt failed.
 #[derive(Clone, Debug)]
@@ -97,6 +99,7 @@ pub fn time_out(before: Execution, retry: Option<i64>, now: Instant) -> Change {
         class: "timeout",
         detail: None,
     };
+    close_stream(&mut change.after, CloseReason::Expired, now);
     note_failure(&mut change, failure, now);
     match retry {
         Some(delay) => schedule_retry(change, now.plus(delay), "attempt_timeout", now),
@@ -113,6 +116,7 @@ pub fn deadline(before: Execution, now: Instant) -> Change {
     let mut change = Change::of(before, now);
     change.after.failure_reason = Some("execution_deadline".to_owned());
     close_with(&mut change, close::DEADLINE);
+    close_stream(&mut change.after, CloseReason::Expired, now);
     end_attempt(
         &mut change.after,
         AttemptRecord::EndedFailure,
@@ -127,6 +131,7 @@ pub fn deadline(before: Execution, now: Instant) -> Change {
 pub fn exhaust_reclaims(before: Execution, now: Instant) -> Change {
     let mut change = Change::of(before, now);
     change.after.failure_reason = Some("max_reclaims_exceeded".to_owned());
+    close_stream(&mut change.after, CloseReason::LeaseExpired, now);
     end_attempt(
         &mut change.after,
         AttemptRecord::EndedFailure,

@@ -7,7 +7,7 @@ use crate::model::execution::{Execution, Progress};
 use crate::model::time::Instant;
 use crate::model::words::*;
 
-use super::{Blob, Change, Denied, drop_grant, runnable};
+use super::{Blob, Change, Denied, close_stream, drop_grant, runnable};
 
 /// T9: takes the lease away; the execution stays active until someone reclaims or cancels it.
 pub fn revoke(before: Execution, reason: &str, now: Instant) -> Change {
@@ -16,6 +16,7 @@ pub fn revoke(before: Execution, reason: &str, now: Instant) -> Change {
     let e = &mut change.after;
     e.lease.revoked_at = Some(now);
     e.lease.revoke_reason = Some(reason.to_owned());
+    close_stream(e, CloseReason::LeaseRevoked, now);
     e.attempt_deadline = None;
     e.blocking_detail = Some(format!("lease revoked: {reason}"));
     let vector = Vector {
@@ -106,14 +107,23 @@ pub fn offer(before: Execution, quota: Uuid, until: Instant, now: Instant) -> Ch
     change
 }
 
-/// T26: a terminal execution starts anew, with its full allowance of retries and reclaims.
-pub fn replay(
-    before: Execution,
-    reason: Option<&str>,
-    requested_by: Option<&str>,
-    deadline: Option<Instant>,
-    now: Instant,
-) -> Change {
+/// A new life.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rebirth<'a> {
+    /// Why.
+    pub reason: Option<&'a str>,
+    /// By whom.
+    pub requested_by: Option<&'a str>,
+    /// Its deadline.
+    pub deadline: Option<Instant>,
+    /// Edges that it waits for, and how many of them were reset; none if nothing holds it back.
+    pub dependencies: Option<(i32, i32)>,
+}
+
+/// T26: a terminal execution starts anew, with its full allowance of retries and reclaims. T27 if it waits for edges.
+pub fn replay(before: Execution, life: Rebirth, now: Instant) -> Change {
+    let (reason, requested_by) = (life.reason, life.requested_by);
+    let skipped = before.vector.outcome == TerminalOutcome::Skipped;
     let mut change = Change::of(before, now);
     let e = &mut change.after;
     e.completed_at = None;
@@ -127,25 +137,26 @@ pub fn replay(
     e.retries = 0;
     e.reclaims = 0;
     e.replays += 1;
-    e.deadline = deadline;
-    e.blocking_detail = None;
+    e.deadline = life.deadline;
+    let waits = |(open, _)| format!("{open} dependencies unsatisfied after replay");
+    e.blocking_detail = life.dependencies.map(waits);
     e.pending_reason = match (reason, requested_by) {
         (Some(reason), Some(by)) => Some(format!("{reason} (requested by {by})")),
         (Some(text), None) => Some(text.to_owned()),
         (None, Some(by)) => Some(format!("requested by {by}")),
         (None, None) => None,
     };
-    let vector = runnable(
-        Eligibility::Now,
-        Blocking::Worker,
-        AttemptState::PendingReplay,
-    );
+    let (eligibility, blocking) = match life.dependencies {
+        Some(_) => (Eligibility::Dependencies, Blocking::Children),
+        None => (Eligibility::Now, Blocking::Worker),
+    };
+    let vector = runnable(eligibility, blocking, AttemptState::PendingReplay);
     change.enter(vector, now);
     change.blob = Blob::Result(None, None);
     let details = serde_json::json!({
-        "branch": "normal",
+        "branch": if skipped { "skipped_flow_member" } else { "normal" },
         "replay_count": change.after.replays,
-        "edges_reset": 0,
+        "edges_reset": life.dependencies.map_or(0, |(_, reset)| reset),
         "reason": reason,
         "requested_by": requested_by,
     });

@@ -17,7 +17,7 @@ pub use claim::{ClaimTerms, claim};
 pub use depend::{gated, hold_back, holdable, pass_gate, skip, waits};
 pub use finish::{Failure, cancel, complete, deadline, exhaust_reclaims, fail, time_out};
 pub use grant::{grant, mismatch, mismatch_and_block, ungrant};
-pub use intervene::{block, change_priority, deny, offer, replay, revoke, unblock};
+pub use intervene::{Rebirth, block, change_priority, deny, offer, replay, revoke, unblock};
 pub use pause::{Children, delay, park, wait_children};
 pub use suspend::{
     Closer, Ending, Opening, TimeoutSignal, Waits, operator_resume, resume, suspend,
@@ -29,6 +29,7 @@ use uuid::Uuid;
 
 use super::event::{Code, Event};
 use super::execution::{Attempt, End, Execution, Lease};
+use super::stream::closing::Closed;
 use super::time::{Instant, MS};
 use super::words::*;
 
@@ -187,6 +188,20 @@ pub(super) fn end_attempt(
 ) {
     e.pending_waitpoints = 0;
     if let Some(a) = e.attempt.as_mut().filter(|a| open(a)) {
+        let reason = match record {
+            AttemptRecord::EndedSuccess => CloseReason::AttemptSuccess,
+            AttemptRecord::InterruptedReclaimed => {
+                // The only end that takes the place of an earlier one.
+                a.closed = None;
+                CloseReason::Reclaimed
+            }
+            AttemptRecord::EndedCancelled if failure == Some("dependency_impossible") => {
+                CloseReason::DependencyImpossible
+            }
+            AttemptRecord::EndedCancelled => CloseReason::AttemptCancelled,
+            _ => CloseReason::AttemptFailure,
+        };
+        a.closed = a.closed.or(Some(Closed { at: now, reason }));
         a.record = record;
         a.ended_at = Some(now);
         a.suspended_at = None;
@@ -195,6 +210,14 @@ pub(super) fn end_attempt(
         if let Some(reason) = failure {
             a.failure_reason = Some(reason.to_owned());
         }
+    }
+}
+
+/// Closes the output stream of the attempt unless it has been closed before (§30.8). What ends an attempt closes its
+/// stream with the reason of every day; this is for the others, and comes first.
+pub(super) fn close_stream(e: &mut Execution, reason: CloseReason, now: Instant) {
+    if let Some(a) = e.attempt.as_mut() {
+        a.closed = a.closed.or(Some(Closed { at: now, reason }));
     }
 }
 

@@ -273,6 +273,9 @@ impl Life {
         for a in records.clone() {
             let open = [AttemptRecord::Started, AttemptRecord::Suspended].contains(&a.record);
             assert_eq!(a.ended_at.is_none(), open, "{a:?}");
+            let lost = e.attempt.as_ref() == Some(a)
+                && [Ownership::Expired, Ownership::Revoked].contains(&e.vector.ownership);
+            assert_eq!(a.closed.is_some(), lost || !open, "{a:?}");
             let paused = a.record == AttemptRecord::Suspended;
             assert_eq!(a.suspended_at.is_some(), paused, "{a:?}");
             assert_eq!(a.pause_kind.is_some(), paused, "{a:?}");

@@ -11,7 +11,9 @@ use crate::model::suspension::{ResumePolicy, Suspension, close};
 use crate::model::time::Instant;
 use crate::model::words::*;
 
-use super::{Change, completion, end_attempt, finish, pause_attempt, release, runnable};
+use super::{
+    Change, close_stream, completion, end_attempt, finish, pause_attempt, release, runnable,
+};
 
 /// What becomes of the open suspension's own rows with a change.
 #[derive(Clone, Debug, Default)]
@@ -210,6 +212,7 @@ fn end(before: Execution, outcome: TerminalOutcome, now: Instant) -> Change {
         change.after.failure_reason = Some(why.to_owned());
         AttemptRecord::EndedFailure
     };
+    close_stream(&mut change.after, CloseReason::SuspensionTimeout, now);
     end_attempt(&mut change.after, record, now, Some(why));
     close_with(&mut change, reason);
     finish(&mut change, outcome, now);

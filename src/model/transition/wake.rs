@@ -5,7 +5,7 @@ use crate::model::execution::Execution;
 use crate::model::time::Instant;
 use crate::model::words::*;
 
-use super::Change;
+use super::{Change, close_stream};
 
 /// T20: the delay is over; what the next claim does with the attempt is untouched.
 pub fn promote(before: Execution, now: Instant) -> Change {
@@ -28,6 +28,7 @@ pub fn expire_lease(before: Execution, now: Instant) -> Change {
     let mut change = Change::of(before, now);
     let e = &mut change.after;
     e.lease.expired_at = Some(now);
+    close_stream(e, CloseReason::LeaseExpired, now);
     e.attempt_deadline = None;
     // One mark is all that a claim needs to find it.
     e.grant = e.grant.take().filter(|g| g.expires_at > now);

@@ -10,6 +10,7 @@ use crate::model::time::Instant;
 use crate::model::transition::{self, Failure};
 use crate::model::words::EndOp;
 use crate::pg::spi::Db;
+use crate::store;
 
 use super::super::execution::{create::within_limit, duty};
 use super::super::lease::fenced::{self, Passage};
@@ -64,14 +65,17 @@ pub fn fail(db: &Db, caller: &Caller, report: &Report) -> Result<Failed> {
         Passage::Live(e, now) => {
             let policies = duty::policies(db, std::slice::from_ref(&*e))?;
             let policy = policies.get(&e.place.id).cloned().unwrap_or_default();
-            let retry = retry::decide(
-                &policy,
-                e.retries,
-                class,
-                category,
-                report.retry_after,
-                clock::draw(),
-            );
+            let retry = match store::covered::forbids_retry(db, &e) {
+                true => None,
+                false => retry::decide(
+                    &policy,
+                    e.retries,
+                    class,
+                    category,
+                    report.retry_after,
+                    clock::draw(),
+                ),
+            };
             let failure = Failure {
                 reason: text::cut(report.reason).to_owned(),
                 category: category.to_owned(),

@@ -143,13 +143,7 @@ pub fn create(db: &Db, requests: &[Request], batch: bool) -> Result<Vec<Created>
         .enumerate()
         .filter(|(i, _)| answers.get(*i).is_some_and(Option::is_none))
     {
-        if matches!(c.lane.state.as_str(), "draining" | "disabled") {
-            let error = Error::new(Kind::LaneNotAccepting)
-                .say(format!("the lane is {}", c.lane.state))
-                .with("lane", c.request.lane)
-                .with("state", c.lane.state.as_str());
-            return Err(at(i, error));
-        }
+        accepting(c.request.lane, &c.lane).map_err(|e| at(i, e))?;
         let limits = (&c.policy.budget_ids, c.policy.quota_policy_id);
         if c.policy.limits() && known_limits.insert(limits) {
             let quotas: Vec<Uuid> = limits.1.into_iter().collect();
@@ -166,6 +160,20 @@ pub fn create(db: &Db, requests: &[Request], batch: bool) -> Result<Vec<Created>
     insert(db, &checked, &mut answers, joining);
     duplicates::resolve(db, &checked, &mut answers);
     Ok(answers.into_iter().flatten().collect())
+}
+
+/// Refuses new work of a lane that takes none.
+///
+/// # Errors
+/// `lane_not_accepting`.
+pub fn accepting(name: &str, lane: &Lane) -> Result<()> {
+    if !matches!(lane.state.as_str(), "draining" | "disabled") {
+        return Ok(());
+    }
+    Err(Error::new(Kind::LaneNotAccepting)
+        .say(format!("the lane is {}", lane.state))
+        .with("lane", name)
+        .with("state", lane.state.as_str()))
 }
 
 /// Every check that needs no table, so that validation precedes every write.
@@ -221,7 +229,7 @@ fn attachments(fresh: &[(usize, &Checked, Execution)]) -> Vec<(Uuid, Policy)> {
 const LONGEST_RETENTION_MS: i64 = 31_557_600_000_000;
 
 /// T1, T2.
-fn execution(c: &Checked, queue: i32, now: Instant) -> Execution {
+pub fn execution(c: &Checked, queue: i32, now: Instant) -> Execution {
     let r = c.request;
     let p = &c.policy;
     let delay = r
@@ -312,48 +320,32 @@ fn insert(db: &Db, checked: &[Checked], answers: &mut [Option<Created>], joining
     let mut queues: BTreeMap<(i32, i32, &[String]), i32> = BTreeMap::new();
     let now = clock::now();
     let user = session::user();
-    let mut new = Vec::new();
-    for (i, c) in checked
+    let mut order: Vec<(usize, &Checked)> = checked
         .iter()
         .enumerate()
         .filter(|(i, _)| answers.get(*i).is_some_and(Option::is_none))
-    {
+        .collect();
+    // In the order of their ids, so that the pages of the key fill up one after the other.
+    order.sort_unstable_by_key(|(_, c)| c.id);
+    let mut new = Vec::with_capacity(order.len());
+    for (i, c) in order {
         let required = c.policy.routing.required_capabilities.as_slice();
         let queue = *queues
             .entry((c.lane.id, c.namespace, required))
             .or_insert_with(|| store::queue::intern(db, c.lane.id, c.namespace, required));
         new.push((i, c, execution(c, queue, now)));
     }
-    // In the order of their ids, so that the pages of the key fill up one after the other.
-    new.sort_by_key(|(_, c, _)| c.id);
-    let row = |(_, c, e): &(usize, &Checked, Execution)| {
-        (
-            e.clone(),
-            c.request.kind.to_owned(),
-            c.request.creator.unwrap_or(&user).to_owned(),
-        )
+    let chosen = |c: &Checked| c.request.id.is_some();
+    let rows = |of_callers: bool| -> Vec<_> {
+        new.iter()
+            .filter(|(_, c, _)| chosen(c) == of_callers)
+            .map(|(_, c, e)| (e, c.request.kind, c.request.creator.unwrap_or(&user)))
+            .collect()
     };
-    let (chosen, minted): (Vec<_>, Vec<_>) = new
-        .into_iter()
-        .partition(|(_, c, _)| c.request.id.is_some());
-    let rows: Vec<_> = minted.iter().map(row).collect();
-    store::execution::insert(
-        db,
-        &rows
-            .iter()
-            .map(|(e, k, c)| (e, k.as_str(), c.as_str()))
-            .collect::<Vec<_>>(),
-    );
-    let rows: Vec<_> = chosen.iter().map(row).collect();
-    let rows: Vec<_> = rows
-        .iter()
-        .map(|(e, k, c)| (e, k.as_str(), c.as_str()))
-        .collect();
-    let won = store::execution::insert_chosen(db, &rows);
-    let fresh: Vec<_> = minted
-        .into_iter()
-        .chain(chosen.into_iter().filter(|(_, c, _)| won.contains(&c.id)))
-        .collect();
+    store::execution::insert(db, &rows(false));
+    let won = store::execution::insert_chosen(db, &rows(true));
+    new.retain(|(_, c, _)| !chosen(c) || won.contains(&c.id));
+    let fresh = new;
 
     let member = |(_, _, e): &(usize, &Checked, Execution)| Some((e.place.id, e.place.flow?));
     joining.enter(
@@ -363,7 +355,10 @@ fn insert(db: &Db, checked: &[Checked], answers: &mut [Option<Created>], joining
     );
     let policies: Vec<_> = fresh
         .iter()
-        .map(|(_, c, _)| c.policy.normalised())
+        .map(|(_, c, _)| {
+            let said = !policy::is_blank(c.request.policy);
+            said.then(|| c.policy.normalised()).flatten()
+        })
         .collect();
     let inputs: Vec<Input> = fresh
         .iter()

@@ -16,9 +16,9 @@ use crate::store;
 use crate::store::timer::Timer;
 
 use super::super::claim::row::{policy, reclaim_limit};
+use super::super::clock;
 use super::super::flow::gate::Gates;
 use super::super::suspension::expire;
-use super::super::{clock, save};
 
 /// Before every timer.
 pub const FIRST: (Instant, Uuid) = (Instant(i64::MIN), Uuid::nil());
@@ -84,7 +84,12 @@ fn change(
         Duty::ExecutionDeadline => transition::deadline(e, now),
         Duty::AttemptTimeout => {
             let class = FailureClass::Timeout;
-            let retry = retry::decide(policy, e.retries, class, class.word(), None, clock::draw());
+            let again =
+                || retry::decide(policy, e.retries, class, class.word(), None, clock::draw());
+            let retry = match store::covered::forbids_retry(db, &e) {
+                true => None,
+                false => again(),
+            };
             transition::time_out(e, retry, now)
         }
         Duty::LeaseExpiry if i64::from(e.reclaims) >= reclaim_limit(policy, None) => {
@@ -119,10 +124,14 @@ pub fn rearm<'e>(
     executions: impl Iterator<Item = &'e Execution>,
 ) -> bool {
     let mut settled = BTreeSet::new();
-    let mut next = Vec::new();
+    let (mut living, mut ended) = (Vec::new(), Vec::new());
     for e in executions {
         settled.insert(e.place.id);
-        next.extend(due::next_due(e).map(|at| save::timer(e, at)));
+        match due::next_due(e) {
+            Some(at) if e.is_terminal() => ended.push((at, e.place.id)),
+            Some(at) => living.push(Timer::live(e, at)),
+            None => {}
+        }
     }
     let spent: Vec<Timer> = timers
         .iter()
@@ -130,6 +139,7 @@ pub fn rearm<'e>(
         .copied()
         .collect();
     store::timer::delete(db, &spent);
-    store::timer::insert(db, &next);
+    store::timer::insert(db, &living);
+    store::purge::insert(db, ended);
     !spent.is_empty()
 }

@@ -4,19 +4,26 @@
 //! waited for while anything else is held but by the calls that name one edge.
 
 pub mod apply;
+pub mod backlog;
+pub mod cancel;
 pub mod cascade;
 pub mod close;
 pub mod create;
+pub mod draw;
 pub mod eligibility;
 pub mod gate;
+pub mod graph;
 pub mod member;
 pub mod policy;
 pub mod propagate;
 pub mod repair;
+pub mod replay;
 pub mod resolve;
 pub mod seal;
+pub mod siblings;
 pub mod stage;
 pub mod step;
+pub mod tags;
 pub mod wait;
 
 use uuid::Uuid;

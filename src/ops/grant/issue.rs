@@ -85,7 +85,7 @@ pub fn claim(db: &Db, mut r: Request, notes: Notes, block_on_mismatch: bool) -> 
     notes.check()?;
     let locked = Locked::lock(db, r.id)?;
     let (e, now) = (&locked.e, locked.now);
-    if !claimable(e, now) || locked.closed(db).is_some() {
+    if !claimable(e, now) || locked.withheld(db) {
         return Ok(outcome("not_eligible"));
     }
     if live(e, now).is_some() {
@@ -126,7 +126,7 @@ pub fn reclaim(db: &Db, mut r: Request) -> Result<Issued> {
         reclaims: e.reclaims,
         ..issued
     };
-    if !reclaimable(e, now) || locked.closed(db).is_some() {
+    if !reclaimable(e, now) || locked.withheld(db) {
         return Ok(counted(Issued {
             detail: Some(why_not(db, &locked)),
             ..outcome("not_reclaimable")

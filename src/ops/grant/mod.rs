@@ -102,6 +102,11 @@ impl Locked {
         (!hands_out(&lane.state)).then_some(lane.state)
     }
 
+    /// Whether its lane keeps it back, or the cancellation of its flow.
+    fn withheld(&self, db: &Db) -> bool {
+        self.closed(db).is_some() || store::covered::covers(db, &self.e)
+    }
+
     /// The worker of a grant.
     fn holder(&self, db: &Db, grant: &Grant) -> Option<Claimer> {
         store::claimer::read(db, grant.claimer)

@@ -50,7 +50,7 @@ pub fn reclaim(db: &Db, mut r: Request) -> Result<Reclaimed> {
     }
     let locked = Locked::lock(db, r.id)?;
     let (e, now) = (&locked.e, locked.now);
-    if !reclaimable(e, now) || locked.closed(db).is_some() {
+    if !reclaimable(e, now) || locked.withheld(db) {
         return Ok(Reclaimed::NotReclaimable(why_not(db, &locked)));
     }
     let grant = live(e, now).filter(|g| g.kind == GrantKind::Reclaim);
@@ -84,6 +84,8 @@ pub(super) fn why_not(db: &Db, locked: &Locked) -> String {
         let late = late.map_or_else(String::new, |at| format!(", deadline {}", at.iso()));
         return format!("lifecycle_phase {phase}, ownership_state {owner}{late}");
     }
-    let state = locked.closed(db).unwrap_or_default();
-    format!("its lane is {state}")
+    match locked.closed(db) {
+        Some(state) => format!("its lane is {state}"),
+        None => "its flow is cancelled".to_owned(),
+    }
 }

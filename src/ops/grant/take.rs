@@ -147,7 +147,7 @@ fn not_active(locked: &Locked) -> Result<()> {
 }
 
 fn leaseable(db: &Db, locked: &Locked) -> Result<()> {
-    if claimable(&locked.e, locked.now) && locked.closed(db).is_none() {
+    if claimable(&locked.e, locked.now) && !locked.withheld(db) {
         Ok(())
     } else {
         Err(not_leaseable(db, locked))

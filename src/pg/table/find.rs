@@ -7,6 +7,10 @@ use crate::pg::composite::Composite;
 use crate::pg::session;
 use crate::pg::spi::{Arg, Db};
 
+/// A page with less free space has no room for another version of a row: what the server takes for full where no fill
+/// factor is set.
+const NEARLY_FULL: usize = pg_sys::BLCKSZ as usize / 10;
+
 /// What to do about a row that another transaction holds.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Held {
@@ -35,8 +39,14 @@ impl Table {
         }
     }
 
-    fn find_in_active<T>(&self, _db: &Db, columns: &[Named], work: impl FnOnce(&Finder) -> T) -> T {
-        let open = self.open(columns, pg_sys::RowShareLock);
+    /// Lends a finder on the active snapshot.
+    pub fn find_in_active<T>(
+        &self,
+        _db: &Db,
+        columns: &[Named],
+        work: impl FnOnce(&Finder) -> T,
+    ) -> T {
+        let open = self.open(columns);
         // SAFETY: a function has an active snapshot; the search ends before the table is closed; after an error the
         // transaction's abort ends both.
         unsafe {
@@ -52,34 +62,27 @@ impl Table {
             result
         }
     }
-
-    /// Reads rows in the order of the key's index, on the active snapshot, until `work` says no more: those that begin
-    /// with `prefix`, from the position `from` of the columns after it on.
-    pub fn walk(
-        &self,
-        db: &Db,
-        columns: &[Named],
-        prefix: Arg,
-        from: &[Arg],
-        mut work: impl FnMut(&Composite) -> bool,
-    ) {
-        self.find_in_active(db, columns, |finder| {
-            // SAFETY: the scan keys have one argument for each column of the index, and outlive the scan.
-            unsafe {
-                let mut search = finder.search.borrow_mut();
-                let mut members = finder.open.key().after(from);
-                search.from(prefix, &mut members);
-                while let Some(slot) = search.next() {
-                    if !work(&Composite::of_slot(slot)) {
-                        break;
-                    }
-                }
-            }
-        });
-    }
 }
 
 impl Finder<'_> {
+    /// Reads rows in the order of the key's index until `work` says no more: those that begin with `prefix`, from the
+    /// position `from` of the columns after it on.
+    pub fn walk(&self, prefix: Arg, from: &[Arg], mut work: impl FnMut(&Composite) -> bool) {
+        // SAFETY: the scan keys have one argument for each column of the index, and outlive the scan; the slot holds a
+        // row of the open table until the search goes on.
+        unsafe {
+            let mut search = self.search.borrow_mut();
+            let mut members = self.open.key().after(from);
+            search.from(prefix, &mut members);
+            while let Some(slot) = search.next() {
+                pgrx::check_for_interrupts!();
+                if !work(&Composite::of_slot(slot)) {
+                    break;
+                }
+            }
+        }
+    }
+
     /// Reads the row of a key.
     pub fn read<T>(&self, key: &[Arg], read: impl FnOnce(&Composite) -> T) -> Option<T> {
         // SAFETY: the slot holds a row of the open table until the search goes on.
@@ -196,6 +199,8 @@ pub(super) struct Search {
     scan: pg_sys::IndexScanDesc,
     keys: Vec<pg_sys::ScanKeyData>,
     slot: *mut pg_sys::TupleTableSlot,
+    /// The page that was read last, pinned; 0 for none.
+    page: pg_sys::Buffer,
 }
 
 impl Search {
@@ -225,6 +230,7 @@ impl Search {
                 scan,
                 keys,
                 slot,
+                page: 0,
             }
         }
     }
@@ -290,14 +296,67 @@ impl Search {
     /// The search has been started.
     pub(super) unsafe fn next(&mut self) -> Option<*mut pg_sys::TupleTableSlot> {
         // SAFETY: as the caller promises.
-        let found = unsafe {
-            pg_sys::index_getnext_slot(
-                self.scan,
-                pg_sys::ScanDirection::ForwardScanDirection,
-                self.slot,
-            )
-        };
-        found.then_some(self.slot)
+        unsafe {
+            loop {
+                let place = pg_sys::index_getnext_tid(
+                    self.scan,
+                    pg_sys::ScanDirection::ForwardScanDirection,
+                );
+                if place.is_null() {
+                    return None;
+                }
+                if self.fetch(*place) {
+                    return Some(self.slot);
+                }
+            }
+        }
+    }
+
+    /// Fetches the version of a row that the snapshot shows into the slot, as the server's index scans do, but for one
+    /// thing: they prune a page as soon as it is fuller than the table's fill factor, and so on every visit where room
+    /// is left for further versions. Here it is pruned when that room is nearly used up.
+    ///
+    /// # Safety
+    /// The place was found in the index just now.
+    unsafe fn fetch(&mut self, mut place: pg_sys::ItemPointerData) -> bool {
+        // SAFETY: as the caller promises; the table is a heap, so its slots hold a buffer's tuple. The pin keeps the page
+        // where it is, and the lock is held while the row's versions are followed.
+        unsafe {
+            let table = (*self.scan).heapRelation;
+            let block = pgrx::itemptr::item_pointer_get_block_number_no_check(place);
+            let before = self.page;
+            self.page = pg_sys::ReleaseAndReadBuffer(before, table, block);
+            if self.page != before {
+                let free = pg_sys::PageGetHeapFreeSpace(pg_sys::BufferGetPage(self.page));
+                if free < NEARLY_FULL {
+                    pg_sys::heap_page_prune_opt(table, self.page);
+                }
+            }
+            let tuple = &raw mut (*self.slot.cast::<pg_sys::BufferHeapTupleTableSlot>())
+                .base
+                .tupdata;
+            let mut dead = false;
+            pg_sys::LockBuffer(self.page, pg_sys::BUFFER_LOCK_SHARE as i32);
+            let found = pg_sys::heap_hot_search_buffer(
+                &mut place,
+                table,
+                self.page,
+                (*self.scan).xs_snapshot,
+                tuple,
+                &mut dead,
+                true,
+            );
+            pg_sys::LockBuffer(self.page, pg_sys::BUFFER_LOCK_UNLOCK as i32);
+            // The index may forget entries of rows that nobody sees any more; not where a standby's queries might.
+            (*self.scan).kill_prior_tuple = dead && !(*self.scan).xactStartedInRecovery;
+            if found {
+                (*tuple).t_self = place;
+                (*tuple).t_tableOid = (*table).rd_id;
+                pg_sys::ExecStoreBufferHeapTuple(tuple, self.slot, self.page);
+                (*self.slot).tts_tableOid = (*table).rd_id;
+            }
+            found
+        }
     }
 
     /// # Safety
@@ -305,8 +364,11 @@ impl Search {
     pub(super) unsafe fn end(self) {
         // SAFETY: begun once, ended once.
         unsafe {
-            pg_sys::index_endscan(self.scan);
             pg_sys::ExecDropSingleTupleTableSlot(self.slot);
+            if self.page != 0 {
+                pg_sys::ReleaseBuffer(self.page);
+            }
+            pg_sys::index_endscan(self.scan);
             pg_sys::index_close(self.index, pg_sys::NoLock as i32);
         }
     }

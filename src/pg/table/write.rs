@@ -9,26 +9,38 @@ use super::indexes::Indexes;
 use super::{Named, Open, Table};
 use crate::pg::spi::{Arg, Db};
 
+/// Rows that are inserted in one go: those of a page take one lock and one record of WAL.
+const TOGETHER: usize = 100;
+
 impl Table {
     /// Inserts rows; each holds the chosen columns in order, the others become null. Bit `i` chooses column `i`.
     pub fn insert<R: AsRef<[Arg]>>(&self, _db: &Db, columns: &[Named], chosen: u128, rows: &[R]) {
         if rows.is_empty() {
             return;
         }
-        let open = self.open(columns, pg_sys::RowExclusiveLock);
+        let open = self.open(columns);
         let places = open.chosen(chosen);
-        // SAFETY: the slot has the relation's attributes and is dropped before the relation is closed.
+        // SAFETY: the slots have the relation's attributes and are dropped before the relation is closed.
         unsafe {
-            let slot = virtual_slot(open.relation);
+            let slots: Vec<_> = (0..rows.len().min(TOGETHER))
+                .map(|_| virtual_slot(open.relation))
+                .collect();
             let mut indexes = Indexes::new(open.relation);
-            for row in rows {
-                fill(slot, &places, row.as_ref(), None);
-                open.require(slot);
-                pg_sys::simple_table_tuple_insert(open.relation, slot);
-                indexes.insert(slot, false, false);
+            for some in rows.chunks(TOGETHER) {
+                for (slot, row) in slots.iter().zip(some) {
+                    fill(*slot, &places, row.as_ref(), None);
+                    open.require(*slot);
+                }
+                let filled = slots.get(..some.len()).unwrap_or_default();
+                append(&open, filled);
+                for slot in filled {
+                    indexes.insert(*slot, false, false);
+                }
             }
             indexes.close();
-            pg_sys::ExecDropSingleTupleTableSlot(slot);
+            for slot in slots {
+                pg_sys::ExecDropSingleTupleTableSlot(slot);
+            }
             open.close();
             pg_sys::CommandCounterIncrement();
         }
@@ -39,7 +51,7 @@ impl Table {
         if rows.is_empty() {
             return;
         }
-        let open = self.open(columns, pg_sys::RowExclusiveLock);
+        let open = self.open(columns);
         let places = open.chosen(chosen);
         // SAFETY: both slots have the relation's attributes and are dropped before the relation is closed; the old
         // row's values stay pinned in its slot until the new row has been formed.
@@ -66,7 +78,11 @@ impl Table {
                 pg_sys::slot_getallattrs(old);
                 fill(new, &places, row, Some(old));
                 open.require(new);
-                replace(&open, old, new, &mut indexes);
+                if !replace(&open, old, new, &mut indexes) {
+                    pgrx::error!(
+                        "a locked row of an engine table was changed by another transaction"
+                    );
+                }
                 open.note(key, (*new).tts_tid);
             }
             if let Some(search) = search {
@@ -80,24 +96,29 @@ impl Table {
         }
     }
 
-    /// Deletes the rows of keys; a row that is gone already, or being deleted, is passed over.
-    pub fn delete<R: AsRef<[Arg]>>(&self, _db: &Db, columns: &[Named], keys: &[R]) {
+    /// Deletes the rows of keys, and tells of each key whether it did. A row that is gone, or that another transaction is
+    /// deleting, is passed over: nobody waits for who deletes the same.
+    pub fn delete<R: AsRef<[Arg]>>(&self, _db: &Db, columns: &[Named], keys: &[R]) -> Vec<bool> {
         if keys.is_empty() {
-            return;
+            return Vec::new();
         }
-        let open = self.open(columns, pg_sys::RowExclusiveLock);
+        let open = self.open(columns);
         // SAFETY: the search ends before the relation is closed.
         unsafe {
             let mut search = Search::of_latest(&open);
-            for key in keys {
+            let mut remove_all = |key: &R| {
+                let mut any = false;
                 search.by(key.as_ref());
                 while let Some(slot) = search.next() {
-                    remove(&open, slot);
+                    any |= !leaving(slot) && remove(&open, slot);
                 }
-            }
+                any
+            };
+            let deleted = keys.iter().map(&mut remove_all).collect();
             search.end();
             open.close();
             pg_sys::CommandCounterIncrement();
+            deleted
         }
     }
 }
@@ -119,7 +140,7 @@ impl Open {
     ///
     /// # Safety
     /// The slot holds values for all attributes of the relation.
-    unsafe fn require(&self, slot: *mut pg_sys::TupleTableSlot) {
+    pub(super) unsafe fn require(&self, slot: *mut pg_sys::TupleTableSlot) {
         for place in &self.known.required {
             // SAFETY: attribute numbers count from one and are within the slot.
             if unsafe { *(*slot).tts_isnull.add(place - 1) } {
@@ -131,7 +152,7 @@ impl Open {
 
 /// # Safety
 /// The relation is open.
-unsafe fn virtual_slot(relation: pg_sys::Relation) -> *mut pg_sys::TupleTableSlot {
+pub(super) unsafe fn virtual_slot(relation: pg_sys::Relation) -> *mut pg_sys::TupleTableSlot {
     // SAFETY: as the caller promises.
     unsafe {
         pg_sys::MakeSingleTupleTableSlot((*relation).rd_att, &raw const pg_sys::TTSOpsVirtual)
@@ -142,7 +163,7 @@ unsafe fn virtual_slot(relation: pg_sys::Relation) -> *mut pg_sys::TupleTableSlo
 ///
 /// # Safety
 /// Both slots have the attributes of the relation whose attribute numbers are given; all of `rest` is deformed.
-unsafe fn fill(
+pub(super) unsafe fn fill(
     slot: *mut pg_sys::TupleTableSlot,
     places: &[usize],
     row: &[Arg],
@@ -175,16 +196,37 @@ unsafe fn fill(
     }
 }
 
-/// Puts the new version of a row into its place.
+/// Puts the rows in the slots into the table, and their places into the slots.
+///
+/// # Safety
+/// The slots hold rows of the open relation.
+unsafe fn append(open: &Open, slots: &[*mut pg_sys::TupleTableSlot]) {
+    // SAFETY: as the caller promises; the list is only read.
+    unsafe {
+        match slots {
+            [slot] => pg_sys::simple_table_tuple_insert(open.relation, *slot),
+            slots => pg_sys::heap_multi_insert(
+                open.relation,
+                slots.as_ptr().cast_mut(),
+                slots.len() as i32,
+                pg_sys::GetCurrentCommandId(true),
+                0,
+                std::ptr::null_mut(),
+            ),
+        }
+    }
+}
+
+/// Puts the new version of a row into its place; false if another transaction was faster.
 ///
 /// # Safety
 /// `old` holds a row of the open relation, `new` its successor.
-unsafe fn replace(
+pub(super) unsafe fn replace(
     open: &Open,
     old: *mut pg_sys::TupleTableSlot,
     new: *mut pg_sys::TupleTableSlot,
     indexes: &mut Indexes,
-) {
+) -> bool {
     // SAFETY: as the caller promises.
     unsafe {
         let mut failure = pg_sys::TM_FailureData::default();
@@ -203,7 +245,7 @@ unsafe fn replace(
             &mut which,
         );
         if result != pg_sys::TM_Result::TM_Ok {
-            pgrx::error!("a locked row of an engine table was changed by another transaction");
+            return false;
         }
         #[cfg(feature = "pg15")]
         let (any, summarizing) = (which, false);
@@ -215,14 +257,31 @@ unsafe fn replace(
         if any {
             indexes.insert(new, true, summarizing);
         }
+        true
     }
 }
 
-/// Deletes a row, unless somebody else does.
+/// Whether another transaction that still runs is deleting a row.
+///
+/// # Safety
+/// The slot holds a row of a heap.
+unsafe fn leaving(slot: *mut pg_sys::TupleTableSlot) -> bool {
+    // SAFETY: as the caller promises; the row stays pinned.
+    unsafe {
+        let header = &*(*(*slot.cast::<pg_sys::HeapTupleTableSlot>()).tuple).t_data;
+        let plain = (pg_sys::HEAP_XMAX_INVALID | pg_sys::HEAP_XMAX_IS_MULTI) as u16;
+        let by = header.t_choice.t_heap.t_xmax;
+        header.t_infomask & plain == 0
+            && !pg_sys::TransactionIdIsCurrentTransactionId(by)
+            && pg_sys::TransactionIdIsInProgress(by)
+    }
+}
+
+/// Deletes a row, unless somebody else has; whether it did.
 ///
 /// # Safety
 /// The slot holds a row of the open relation.
-unsafe fn remove(open: &Open, slot: *mut pg_sys::TupleTableSlot) {
+unsafe fn remove(open: &Open, slot: *mut pg_sys::TupleTableSlot) -> bool {
     // SAFETY: as the caller promises.
     let result = unsafe {
         let mut failure = pg_sys::TM_FailureData::default();
@@ -240,4 +299,5 @@ unsafe fn remove(open: &Open, slot: *mut pg_sys::TupleTableSlot) {
     if result == pg_sys::TM_Result::TM_Updated {
         pgrx::error!("an entry that is only ever deleted was changed in place");
     }
+    result == pg_sys::TM_Result::TM_Ok
 }

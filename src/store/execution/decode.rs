@@ -4,6 +4,7 @@ use uuid::Uuid;
 
 use crate::model::execution::*;
 use crate::model::packed::Packed;
+use crate::model::stream::closing;
 use crate::model::time::{Instant, MS};
 use crate::model::words::Ownership;
 use crate::pg::composite::Composite;
@@ -11,7 +12,7 @@ use crate::pg::jsonb::Jsonb;
 use crate::pg::spi::Column as Readable;
 
 use super::columns::Column;
-use super::rare::{Rare, RareGrant};
+use super::rare::{self, Rare, RareGrant};
 
 /// Reads a whole row, selected as one value.
 pub fn decode(row: &Composite) -> Execution {
@@ -82,13 +83,14 @@ pub fn decode(row: &Composite) -> Execution {
             failure_category: rare.attempt_failure_category,
             failure_class: rare.attempt_failure_class,
             end,
+            closed: rare.stream_closed.and_then(rare::closed),
         }),
         _ => None,
     };
     let completed_at = at(row, Column::completed_at);
     let last_transition_at = Instant(get(row, Column::last_transition_at));
     let retention = place.retention_ms.filter(|ms| *ms >= 0);
-    Execution {
+    let mut execution = Execution {
         priority: get(row, Column::priority),
         vector: packed.vector,
         attempt,
@@ -135,7 +137,12 @@ pub fn decode(row: &Composite) -> Execution {
         last_mutation_at: at(row, Column::last_mutation_at).unwrap_or(last_transition_at),
         place,
         lease,
+    };
+    let told = closing::told(&execution);
+    if let Some(attempt) = &mut execution.attempt {
+        attempt.closed = attempt.closed.or(told);
     }
+    execution
 }
 
 /// For an execution that has ended, when it may be purged, if ever; `None` for one that has not.

@@ -11,7 +11,7 @@ use crate::pg::composite::Composite;
 use crate::pg::spi::{Db, Row, Stmt};
 use crate::pg::table::{Finder, Held, Named, Table};
 
-use super::{binding, ready};
+use super::{binding, ready, stream};
 
 mod columns;
 mod decode;
@@ -51,7 +51,7 @@ static PURGE: Stmt<1> = Stmt::new(
            members AS (DELETE FROM ff_engine.flow_member AS m WHERE m.execution_id = ANY ($1)),
            gone AS (DELETE FROM ff_engine.execution AS e WHERE e.execution_id = ANY ($1)
                     RETURNING e.lane_id, e.namespace_id, ff_engine.public_place(e.state) AS place),
-           counted AS (INSERT INTO ff_engine.moved (txid, lane_id, namespace_id, moved, executions)
+           counted AS (INSERT INTO ff_engine.moved (begun, lane_id, namespace_id, moved, executions)
                        SELECT pg_current_xact_id(), g.lane_id, g.namespace_id, 16 * g.place, count(*)
                          FROM gone AS g GROUP BY g.lane_id, g.namespace_id, g.place)
       SELECT FROM gone",
@@ -66,6 +66,12 @@ pub fn lock(db: &Db, id: Uuid) -> Option<Execution> {
 /// Locks executions in ascending id; absent ones, and those that the calling roles may not see, are left out.
 pub fn lock_all(db: &Db, ids: &[Uuid]) -> Vec<Execution> {
     lock_by(db, &binding::visible(db, ids), Held::Wait)
+}
+
+/// An execution as it stands, unlocked. One that the calling roles may not see is absent.
+pub fn look(db: &Db, id: Uuid) -> Option<Execution> {
+    let visible = *binding::visible(db, &[id]).first()?;
+    BY_ID.find(db, ID, |finder| finder.read(&[visible.into()], decode))
 }
 
 static SHARE: Stmt<2> = Stmt::new(
@@ -99,12 +105,6 @@ pub fn read(db: &Db, ids: &[Uuid]) -> Vec<Execution> {
         let found = |id: &Uuid| finder.read(&[(*id).into()], decode);
         ids.iter().filter_map(found).collect()
     })
-}
-
-/// Reads one execution without a lock. One that the calling roles may not see is absent.
-pub fn look(db: &Db, id: Uuid) -> Option<Execution> {
-    let visible = binding::visible(db, &[id]).first().copied()?;
-    peek(db, visible)
 }
 
 /// Reads one execution without a lock, for what time does to it, whoever calls.
@@ -142,14 +142,15 @@ pub fn lock_wanted(db: &Db, ids: &[Uuid], wanted: impl Fn(&Execution) -> bool) -
     candidates(db, lock)
 }
 
-/// Calls `work` for those of the items whose execution has ended, with when it may be purged, or is gone; unlocked.
+/// Calls `work` for those of the items whose execution has ended, with when it may be purged, or is gone; unlocked. The
+/// items are read on the snapshot of the executions: with another, what is not shown yet would be taken for gone.
 pub fn ends<I: Copy + Into<Uuid>>(
     db: &Db,
-    items: impl IntoIterator<Item = I>,
+    items: impl FnOnce() -> Vec<I>,
     mut work: impl FnMut(I, Option<Instant>),
 ) {
     BY_ID.find(db, ID, |finder| {
-        for item in items {
+        for item in items() {
             match finder.read(&[item.into().into()], decode::ended) {
                 Some(None) => {}
                 Some(Some(purge_at)) => work(item, purge_at),
@@ -159,10 +160,24 @@ pub fn ends<I: Copy + Into<Uuid>>(
     });
 }
 
+/// Those of the executions that exist, unlocked.
+pub fn present(db: &Db, ids: impl IntoIterator<Item = Uuid>) -> Vec<Uuid> {
+    BY_ID.find(db, ID, |finder| {
+        let there = |id: &Uuid| finder.read(&[(*id).into()], |_| ()).is_some();
+        ids.into_iter().filter(there).collect()
+    })
+}
+
 /// Finds executions that a claim may take, one after the other.
 pub struct Candidates<'a>(&'a Finder<'a>);
 
 impl Candidates<'_> {
+    /// Whether an execution is wanted as the snapshot shows it, unlocked.
+    pub fn is_wanted(&self, id: Uuid, wanted: impl Fn(&Execution) -> bool) -> bool {
+        let wanted = |row: &_| wanted(&decode(row));
+        self.0.read(&[id.into()], wanted).unwrap_or(false)
+    }
+
     /// Locks an execution if it is free and wanted as it stands under the lock; with its kind.
     pub fn lock(
         &self,
@@ -269,5 +284,6 @@ pub fn purge(db: &Db, ids: &[Uuid]) -> usize {
     if !limited.is_empty() {
         PURGE_LIMITS.run(db, [array::uuids(limited)]);
     }
+    stream::purge(db, ids);
     PURGE.run(db, [array::uuids(ids.iter().copied())]).len()
 }

@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::model::execution::{End, Execution, Grant};
+use crate::model::stream::closing::{self, Closed};
 use crate::model::time::Instant;
-use crate::model::words::GrantKind;
+use crate::model::words::{CloseReason, GrantKind};
 
 macro_rules! rare {
     ($($name:ident: $type:ty,)*) => {
@@ -56,6 +57,7 @@ rare! {
     limited: bool,
     slots: Vec<Uuid>,
     offered: (Uuid, i64),
+    stream_closed: (i64, char),
     grant: RareGrant,
 }
 
@@ -98,6 +100,14 @@ impl RareGrant {
             admission_summary: self.admission_summary,
         })
     }
+}
+
+/// The end of a stream as it is stored where nothing else tells of it.
+pub fn closed((at, letter): (i64, char)) -> Option<Closed> {
+    Some(Closed {
+        at: Instant(at),
+        reason: CloseReason::from_letter(u8::try_from(letter).ok()?)?,
+    })
 }
 
 impl Rare {
@@ -147,6 +157,10 @@ impl Rare {
             limited: e.limited.then_some(true),
             offered: e.offered.map(|(quota, until)| (quota, until.0)),
             slots: (!e.slots.is_empty()).then(|| e.slots.clone()),
+            stream_closed: a
+                .and_then(|a| a.closed)
+                .filter(|closed| closing::told(e) != Some(*closed))
+                .map(|closed| (closed.at.0, closed.reason.letter() as char)),
             grant: e.grant.as_ref().map(RareGrant::from),
         };
         (rare != Rare::default()).then_some(rare)

@@ -3,7 +3,7 @@
 use super::Inhabited;
 
 /// A call with every argument that has no default, as (function, arguments in order).
-const REQUIRED: [(&str, &[&str]); 68] = [
+const REQUIRED: [(&str, &[&str]); 91] = [
     ("ff_create_execution", &["'L'", "'k'"]),
     ("ff_create_executions", &["'[]'"]),
     ("ff_create_many", &["'L'", "'k'", "'{}'"]),
@@ -82,6 +82,12 @@ const REQUIRED: [(&str, &[&str]); 68] = [
         "ff_release_admission",
         &["gen_random_uuid()", "gen_random_uuid()"],
     ),
+    ("ff_append_frame", &["$1", "'x'"]),
+    ("ff_append_frames", &["$1", "'{x}'"]),
+    ("ff_read_stream", &["gen_random_uuid()"]),
+    ("ff_tail_stream", &["gen_random_uuid()"]),
+    ("ff_read_summary", &["gen_random_uuid()"]),
+    ("ff_stream_status", &["gen_random_uuid()"]),
     (
         "ff_add_execution_to_flow",
         &["gen_random_uuid()", "gen_random_uuid()"],
@@ -128,6 +134,41 @@ const REQUIRED: [(&str, &[&str]); 68] = [
     ),
     ("ff_list_edges", &["gen_random_uuid()"]),
     ("ff_read_dependency_results", &["gen_random_uuid()"]),
+    ("ff_create_flow_graph", &["'{}'"]),
+    ("ff_validate_flow_document", &["'{}'"]),
+    ("ff_flow_mermaid", &["gen_random_uuid()"]),
+    ("ff_flow_dot", &["gen_random_uuid()"]),
+    ("ff_list_flow_members", &["gen_random_uuid()"]),
+    ("ff_list_edge_groups", &["gen_random_uuid()"]),
+    ("ff_flow_node", &["gen_random_uuid()", "'n'"]),
+    ("ff_set_flow_tag", &["gen_random_uuid()", "'a.b'", "'c'"]),
+    (
+        "ff_set_flow_tags",
+        &["gen_random_uuid()", "'{\"a.b\": \"c\"}'"],
+    ),
+    ("ff_get_flow_tag", &["gen_random_uuid()", "'a.b'"]),
+    ("ff_cancel_flow", &["gen_random_uuid()"]),
+    (
+        "ff_cancel_flow_header",
+        &["gen_random_uuid()", "'cancel_all'", "'why'"],
+    ),
+    (
+        "ff_ack_cancel_member",
+        &["gen_random_uuid()", "gen_random_uuid()"],
+    ),
+    (
+        "ff_cancel_siblings",
+        &["gen_random_uuid()", "gen_random_uuid()"],
+    ),
+    (
+        "ff_drain_sibling_cancel_group",
+        &["gen_random_uuid()", "gen_random_uuid()"],
+    ),
+    (
+        "ff_reconcile_sibling_cancel_group",
+        &["gen_random_uuid()", "gen_random_uuid()"],
+    ),
+    ("ff_replay_flow", &["gen_random_uuid()"]),
 ];
 
 #[test]

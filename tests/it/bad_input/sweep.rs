@@ -203,7 +203,7 @@ fn no_argument_of_any_function_makes_an_internal_error() {
     let world = &mut inhabited.world;
     // A lease per call would be spent by the first success: a handle that is always stale does.
     let stale = inhabited.held.handle.clone();
-    world.run("SET statement_timeout = '10 s'");
+    world.run("SET statement_timeout = '10 s'; SET ff_engine.max_tail_wait = '10 ms'");
     let functions = public_functions(world);
     assert!(
         functions.len() >= 40,

@@ -137,7 +137,7 @@ fn f_4_two_sessions_join_one_after_the_other() {
 }
 
 #[test]
-fn f_5_part_a_sealed_flow_takes_no_members() {
+fn f_5_a_sealed_flow_takes_no_members() {
     let mut w = World::new();
     let flow = w.flow();
     let (a, b) = (w.create(""), w.create(""));

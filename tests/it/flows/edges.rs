@@ -82,7 +82,7 @@ fn f_8_a_repeated_edge_is_the_same_edge() {
 }
 
 #[test]
-fn f_9_part_edges_join_members_with_known_words() {
+fn f_9_edges_join_members_with_known_words() {
     let mut w = World::new();
     let flow = w.flow();
     let [a, b] = w.members(flow);

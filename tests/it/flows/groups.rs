@@ -24,7 +24,7 @@ fn fan_in<const N: usize>(w: &mut World, flow: Uuid, policy: &str) -> ([Uuid; N]
 }
 
 #[test]
-fn f_23_part_the_first_success_fires_and_asks_for_the_others() {
+fn f_23_the_first_success_fires_and_asks_for_the_others() {
     let mut w = World::new();
     let flow = w.flow();
     let (ups, child) = fan_in::<3>(&mut w, flow, ANY);
@@ -70,7 +70,7 @@ fn f_24_let_run_leaves_the_others_alone() {
 }
 
 #[test]
-fn f_25_part_a_quorum_fires_with_its_last_vote() {
+fn f_25_a_quorum_fires_with_its_last_vote() {
     let mut w = World::new();
     let flow = w.flow();
     let (ups, child) = fan_in::<5>(&mut w, flow, &quorum(3, "let_run"));
@@ -99,7 +99,7 @@ fn f_25_part_a_quorum_fires_with_its_last_vote() {
 }
 
 #[test]
-fn f_26_part_a_quorum_that_cannot_be_reached_skips() {
+fn f_26_a_quorum_that_cannot_be_reached_skips() {
     let mut w = World::new();
     let flow = w.flow();
     for (then, asked) in [("cancel_remaining", true), ("let_run", false)] {

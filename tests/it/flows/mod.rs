@@ -1,9 +1,18 @@
 //! Flows and dependencies (chapter 40).
 
 mod all_of;
+mod cancel;
+mod cancelled;
 mod create;
+mod document;
+mod drawing;
 mod edges;
 mod groups;
+mod holds;
+mod lists;
+mod owed;
 mod propagation;
 mod random;
+mod replay;
+mod siblings;
 mod state;

@@ -240,7 +240,7 @@ fn f_50_the_state_that_members_make_of_a_flow() {
 }
 
 #[test]
-fn f_51_part_a_flow_closes_when_it_is_sealed_and_over() {
+fn f_51_a_flow_closes_when_it_is_sealed_and_over() {
     let mut w = World::new();
     for (fails, state, event) in [
         (false, "completed", "operator.flow_completed"),
@@ -288,7 +288,7 @@ fn f_51_part_a_flow_closes_when_it_is_sealed_and_over() {
 }
 
 #[test]
-fn f_51_part_an_idle_flow_is_sealed_by_itself() {
+fn f_51_an_idle_flow_is_sealed_by_itself() {
     let mut w = World::new();
     let flow = w.flow();
     let a = w.member(flow);

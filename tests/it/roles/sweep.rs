@@ -52,6 +52,10 @@ fn inhabit(w: &mut World) -> Theirs {
         "SELECT * FROM ff_progress($1, 5, $2)",
         &[&held.handle, &MARK],
     );
+    let said = format!("frame_type => '{MARK}', source => '{MARK}', correlation_id => '{MARK}'");
+    w.frame(&held.handle, MARK.as_bytes(), &said);
+    let patch = format!(r#"{{"{MARK}":"{MARK}"}}"#);
+    w.frame(&held.handle, patch.as_bytes(), "mode => 'durable_summary'");
     w.seed();
     ids.push(w.create(&marked));
     let waiting = w.claim(&claim);

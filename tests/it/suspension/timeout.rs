@@ -14,7 +14,7 @@ fn timing(behavior: &str) -> String {
 }
 
 #[test]
-fn s_52_part_timeouts_that_end_the_execution() {
+fn s_52_timeouts_that_end_the_execution() {
     let mut w = World::new();
     for (behavior, state, closed, attempt) in [
         ("fail", "failed", "timed_out_fail", "ended_failure"),
@@ -51,6 +51,11 @@ fn s_52_part_timeouts_that_end_the_execution() {
             w.attempts(s.id)[0].text("failure_reason"),
             format!("suspension_timeout:{behavior}")
         );
+        assert_eq!(
+            w.closed(s.id, 0).as_deref(),
+            Some("suspension_timeout"),
+            "the stream"
+        );
         assert_eq!(w.suspension(s.id).text("close_reason"), closed);
         for point in &s.points {
             assert_eq!(w.waitpoint_state(point.id), format!("closed {closed}"));
@@ -63,6 +68,24 @@ fn s_52_part_timeouts_that_end_the_execution() {
             ]
         );
         w.reconciles("suspension_timeout", 0);
+    }
+}
+
+#[test]
+fn s_52_the_end_of_a_member_resolves_its_edges() {
+    let mut w = World::new();
+    for behavior in ["fail", "cancel", "expire"] {
+        let flow = w.flow();
+        let s = w.waiting_with(&format!("flow_id => '{flow}'"), &timing(behavior));
+        let [next, always] = w.members(flow);
+        let edge = w.edge(flow, s.id, next);
+        w.edge_with(flow, s.id, always, "dependency_kind => 'any_terminal'");
+        w.assert_blocked(next);
+        w.advance_ms(10_000);
+        w.reconciles("suspension_timeout", 1);
+        assert_eq!(w.edge_state(flow, edge), "impossible");
+        assert_eq!(w.describe(next).text("public_state"), "skipped");
+        assert_eq!(w.describe(always).text("public_state"), "waiting");
     }
 }
 

@@ -163,6 +163,22 @@ fn all_states(session: &mut Session) -> BTreeMap<Uuid, String> {
     states
 }
 
+/// What is not finished, in words, and what the counts say of it.
+fn unfinished(session: &mut Session) -> Vec<String> {
+    let sql = "SELECT to_jsonb(e) - 'tags' FROM ff_executions AS e
+                WHERE public_state NOT IN ('completed', 'failed', 'cancelled', 'expired') LIMIT 3";
+    let counts = "SELECT to_jsonb(c) FROM ff_count_executions() AS c";
+    [
+        sql,
+        counts,
+        "SELECT to_jsonb(i) FROM ff_check_invariants() AS i LIMIT 10",
+    ]
+    .into_iter()
+    .flat_map(|sql| session.rows(sql, &[]))
+    .map(|row| row.get::<_, serde_json::Value>(0).to_string())
+    .collect()
+}
+
 /// Lets every lease and delay run out and finishes what is left: nothing is stranded. A background worker at its work
 /// may keep rows to itself for a moment.
 pub fn finish_all(session: &mut Session) {
@@ -179,5 +195,5 @@ pub fn finish_all(session: &mut Session) {
         );
         open == 0
     });
-    assert!(finished, "nothing is stranded");
+    assert!(finished, "nothing is stranded: {:#?}", unfinished(session));
 }

@@ -3,6 +3,8 @@
 use super::super::Change;
 use super::step::Op;
 use crate::model::event::Event;
+use crate::model::execution::Execution;
+use crate::model::stream;
 use crate::model::words::*;
 
 /// A row of the table: `=` unchanged, `T` terminal if there ever was an attempt, words joined by `|` either.
@@ -117,6 +119,22 @@ fn row(transition: &'static str) -> &'static str {
     }
 }
 
+/// §30.8: with what the attempt's stream is closed.
+fn closing(transition: &str) -> Option<&'static str> {
+    Some(match transition {
+        "T8" | "T11" => "lease_expired",
+        "T9" => "lease_revoked",
+        "T10" => "reclaimed",
+        "T12" => "attempt_success",
+        "T13" | "T13a" | "T14" => "attempt_failure",
+        "T15" => "attempt_cancelled",
+        "T5" | "T17, T5" => "dependency_impossible",
+        "T21" | "T21a" | "T22" | "T23" => "expired",
+        "suspension timeout" => "suspension_timeout",
+        _ => return None,
+    })
+}
+
 fn words(v: &Vector) -> [&'static str; 7] {
     [
         v.lifecycle.word(),
@@ -167,6 +185,21 @@ impl Expected {
         let ends = !before.is_terminal() && change.after.is_terminal();
         let completions = announced.iter().filter(|e| e.starts_with("completion."));
         assert_eq!(completions.count(), usize::from(ends), "{op:?}");
+        self.judge_stream(before, change);
+    }
+
+    /// The first end of a stream stands, unless the attempt is taken over.
+    fn judge_stream(&self, before: &Execution, change: &Change) {
+        let Some(was) = &before.attempt else { return };
+        let archived = change.archive.as_ref().map(|s| &s.attempt);
+        let is = archived.or(change.after.attempt.as_ref());
+        let is = is.and_then(|a| a.closed).map(|c| c.reason.word());
+        let earlier = was.closed.map(|c| c.reason.word());
+        let earlier = earlier.filter(|_| self.transition != "T10");
+        let expected = earlier.or(closing(self.transition));
+        assert_eq!(is, expected, "{} from {earlier:?}", self.transition);
+        let closes = stream::closing::closes(change).is_some();
+        assert_eq!(closes, was.closed.is_none() && expected.is_some());
     }
 }
 

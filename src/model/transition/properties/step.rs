@@ -12,7 +12,9 @@ use crate::model::policy::TimeoutBehavior;
 use crate::model::suspension::{ResumePolicy, Suspension};
 use crate::model::time::{Instant, MS, SECOND};
 use crate::model::words::*;
-use transition::{Change, Children, ClaimTerms, Denied, Failure, Opening, TimeoutSignal};
+use transition::{
+    Change, Children, ClaimTerms, Denied, Failure, Opening, Rebirth, TimeoutSignal,
+};
 
 /// What may happen; times in milliseconds.
 #[derive(Clone, Debug)]
@@ -421,7 +423,11 @@ impl Op {
             Op::Mismatch { block: false } => transition::mismatch(before, now),
             Op::Ungrant => transition::ungrant(before, now),
             Op::Replay { deadline } => {
-                transition::replay(before, None, None, deadline.map(later), now)
+                let life = Rebirth {
+                    deadline: deadline.map(later),
+                    ..Rebirth::default()
+                };
+                transition::replay(before, life, now)
             }
             Op::Suspend { timeout, behavior } => {
                 let suspension = suspension(*behavior);
