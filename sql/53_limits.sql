@@ -34,6 +34,9 @@ BEGIN ATOMIC
                 WHEN admits_target.target_type = 'execution' THEN EXISTS (
                      SELECT FROM ff_engine.execution AS e
                       WHERE e.execution_id = admits_target.target_id::uuid AND ff_engine.admits(e.namespace_id))
+                WHEN admits_target.target_type = 'flow' THEN EXISTS (
+                     SELECT FROM ff_engine.flow AS f
+                      WHERE f.flow_id = admits_target.target_id::uuid AND ff_engine.admits(f.namespace_id))
                 ELSE true END;
 END;
 

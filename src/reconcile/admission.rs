@@ -11,8 +11,9 @@ use crate::error::Result;
 use crate::model::due::Position;
 use crate::model::execution::Execution;
 use crate::model::time::{Instant, SECOND};
-use crate::model::transition;
+use crate::model::transition::{self, Change};
 use crate::model::words::Eligibility;
+use crate::ops::flow::gate::Gates;
 use crate::ops::quota::admit::{DEFAULT, would_deny};
 use crate::ops::{clock, save};
 use crate::pg::spi::Db;
@@ -90,7 +91,7 @@ impl Run<'_> {
         }
         let left = self.left();
         let page = denied::estranged(self.db, holder.id(), left);
-        self.handle(&page, |e, now| Some(transition::unblock(e, now)));
+        self.handle(&page, |_| true, transition::unblock);
         if (page.len() as i64) < left {
             attachment::settled(self.db, holder.id());
         }
@@ -113,12 +114,10 @@ impl Run<'_> {
             let page = denied::page(self.db, holder, after, until, limit);
             let Some(last) = page.last() else { return };
             after = *last;
-            room -= self.handle(&page, |e, now| {
-                let mine = e.blocked_by_policy == Some(holder.id());
-                mine.then(|| match holder {
-                    Holder::Quota(id) => transition::offer(e, id, now.plus(ON_ITS_WAY), now),
-                    _ => transition::unblock(e, now),
-                })
+            let mine = |e: &Execution| e.blocked_by_policy == Some(holder.id());
+            room -= self.handle(&page, mine, |e, now| match holder {
+                Holder::Quota(id) => transition::offer(e, id, now.plus(ON_ITS_WAY), now),
+                _ => transition::unblock(e, now),
             });
         }
     }
@@ -147,11 +146,8 @@ impl Run<'_> {
                 }
             }
             free.truncate(self.left() as usize);
-            self.handle(&free, |e, now| {
-                e.blocked_by_policy
-                    .is_none()
-                    .then(|| transition::unblock(e, now))
-            });
+            let theirs = |e: &Execution| e.blocked_by_policy.is_none();
+            self.handle(&free, theirs, transition::unblock);
         }
     }
 
@@ -183,11 +179,12 @@ impl Run<'_> {
             })
     }
 
-    /// Locks those of a page that nobody holds and changes them; how many.
+    /// Locks those of a page that nobody holds, and lets those go that are meant; how many.
     fn handle(
         &mut self,
         page: &[Position],
-        change: impl Fn(Execution, Instant) -> Option<transition::Change>,
+        meant: impl Fn(&Execution) -> bool,
+        free: impl Fn(Execution, Instant) -> Change,
     ) -> i64 {
         if page.is_empty() {
             return 0;
@@ -203,12 +200,13 @@ impl Run<'_> {
                     e.vector.eligibility,
                     Eligibility::Budget | Eligibility::Quota
                 );
-                held && concerns(e, self.scope, self.namespace)
+                held && concerns(e, self.scope, self.namespace) && meant(e)
             };
-            let changes: Vec<_> = locked
+            let waiting: Vec<Execution> = locked.into_iter().filter(waits).collect();
+            let gates = Gates::of(self.db, &waiting);
+            let changes: Vec<Change> = waiting
                 .into_iter()
-                .filter(waits)
-                .filter_map(|e| change(e, now))
+                .map(|e| gates.open(self.db, e, now, &free))
                 .collect();
             save::apply(self.db, &changes, now);
             Ok(Tally {

@@ -19,11 +19,17 @@ static ATTACH: Stmt<5> = Stmt::new(
     [TEXTOID, TEXTOID, TEXTOID, UUIDOID, TIMESTAMPTZOID],
 );
 
-static ATTACH_ALL: Stmt<4> = Stmt::new(
+static ATTACH_ALL: Stmt<5> = Stmt::new(
     c"INSERT INTO ff_engine.attachment (target_type, target_id, kind, policy_id, attached_at)
-      SELECT 'execution', n.execution_id::text, n.kind::\"char\", n.policy_id, $4
+      SELECT $5, n.execution_id::text, n.kind::\"char\", n.policy_id, $4
         FROM unnest($1, $2, $3) AS n (execution_id, kind, policy_id) ON CONFLICT DO NOTHING",
-    [UUIDARRAYOID, TEXTARRAYOID, UUIDARRAYOID, TIMESTAMPTZOID],
+    [
+        UUIDARRAYOID,
+        TEXTARRAYOID,
+        UUIDARRAYOID,
+        TIMESTAMPTZOID,
+        TEXTOID,
+    ],
 );
 
 static DETACH: Stmt<4> = Stmt::new(
@@ -137,6 +143,8 @@ pub struct Standing {
     pub namespaces: HashMap<String, Vec<Policy>>,
     /// Something applies to some flow.
     pub flows: bool,
+    /// Any of these.
+    pub any: bool,
 }
 
 thread_local! {
@@ -155,6 +163,7 @@ pub fn standing(db: &Db) -> Rc<Standing> {
                 "namespace" => all.namespaces.entry(r.get(2)).or_default().push(policy),
                 _ => all.flows = true,
             }
+            all.any = true;
         }
         Some(Rc::new(all))
     };
@@ -212,11 +221,7 @@ pub fn effective(
 
 /// Attaches a policy; whether it was not attached there before.
 pub fn attach(db: &Db, policy: Policy, target: Target, now: Instant) -> bool {
-    // A flow matters to what backends remember only if it is the first one.
-    if !matches!(target.kind, "execution" | "flow") || target.kind == "flow" && !standing(db).flows
-    {
-        xact::rename();
-    }
+    announce(db, target.kind);
     let (kind, id) = policy.parts();
     let args = [
         target.kind.into(),
@@ -228,17 +233,26 @@ pub fn attach(db: &Db, policy: Policy, target: Target, now: Instant) -> bool {
     !ATTACH.run(db, args).is_empty()
 }
 
-/// Attaches policies to executions that nobody else sees yet.
-pub fn attach_new(db: &Db, attachments: &[(Uuid, Policy)], now: Instant) {
+/// Has backends read again what they remember. A flow matters to that only if it is the first one.
+fn announce(db: &Db, kind: &str) {
+    if kind != "execution" && (kind != "flow" || !standing(db).flows) {
+        xact::rename();
+    }
+}
+
+/// Attaches policies to executions or flows that nobody else sees yet.
+pub fn attach_new(db: &Db, kind: &str, attachments: &[(Uuid, Policy)], now: Instant) {
     if attachments.is_empty() {
         return;
     }
+    announce(db, kind);
     let parts = || attachments.iter().map(|(_, policy)| policy.parts());
     let args = [
         array::uuids(attachments.iter().map(|(id, _)| *id)),
         array::texts(parts().map(|(kind, _)| kind)),
         array::uuids(parts().map(|(_, id)| id)),
         now.0.into(),
+        kind.into(),
     ];
     ATTACH_ALL.run(db, args);
 }

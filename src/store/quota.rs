@@ -235,13 +235,18 @@ pub fn not_found(id: Uuid) -> Error {
     Error::new(Kind::QuotaPolicyNotFound).with("quota_policy_id", id.to_string())
 }
 
+/// Those of the policies that exist.
+pub fn find(db: &Db, ids: &[Uuid]) -> Vec<Quota> {
+    let rows = LOAD.run(db, [array::uuids(ids.iter().copied())]);
+    rows.iter().map(decode).collect()
+}
+
 /// Policies by id, ascending, without locks.
 ///
 /// # Errors
 /// `quota_policy_not_found` for the first that is missing.
 pub fn load(db: &Db, ids: &[Uuid]) -> Result<Vec<Quota>> {
-    let rows = LOAD.run(db, [array::uuids(ids.iter().copied())]);
-    let found: Vec<Quota> = rows.iter().map(decode).collect();
+    let found = find(db, ids);
     match ids.iter().find(|id| !found.iter().any(|q| q.id == **id)) {
         Some(missing) => Err(not_found(*missing)),
         None => Ok(found),

@@ -146,8 +146,7 @@ pub fn create(db: &Db, requests: &[Request], batch: bool) -> Result<Vec<Created>
         accepting(c.request.lane, &c.lane).map_err(|e| at(i, e))?;
         let limits = (&c.policy.budget_ids, c.policy.quota_policy_id);
         if c.policy.limits() && known_limits.insert(limits) {
-            let quotas: Vec<Uuid> = limits.1.into_iter().collect();
-            attach::check_named(db, limits.0, &quotas).map_err(|e| at(i, e))?;
+            attach::check_named(db, &c.policy).map_err(|e| at(i, e))?;
         }
     }
     let flows: Vec<(usize, Uuid)> = checked
@@ -216,13 +215,10 @@ pub fn within_limit(bytes: Option<&[u8]>) -> Result<()> {
 
 /// What the policies of new executions attach to them.
 fn attachments(fresh: &[(usize, &Checked, Execution)]) -> Vec<(Uuid, Policy)> {
-    let of = |(_, c, _): &(usize, &Checked, Execution)| {
-        let budgets = c.policy.budget_ids.iter().copied().map(Policy::Budget);
-        let quota = c.policy.quota_policy_id.map(Policy::Quota);
-        let all: Vec<_> = budgets.chain(quota).map(|policy| (c.id, policy)).collect();
-        all
-    };
-    fresh.iter().flat_map(of).collect()
+    let checked = fresh.iter().map(|(_, c, _)| c);
+    checked
+        .flat_map(|c| attach::named(&c.policy).map(|policy| (c.id, policy)))
+        .collect()
 }
 
 /// A thousand years: longer is as good as for ever, and stays within the server's instants.
@@ -374,7 +370,7 @@ fn insert(db: &Db, checked: &[Checked], answers: &mut [Option<Created>], joining
         })
         .collect();
     store::input::insert(db, &inputs);
-    store::attachment::attach_new(db, &attachments(&fresh), now);
+    store::attachment::attach_new(db, "execution", &attachments(&fresh), now);
     let mut changes = Vec::with_capacity(fresh.len());
     for (i, _, e) in fresh {
         if let Some(answer) = answers.get_mut(i) {

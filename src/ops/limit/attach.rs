@@ -1,10 +1,12 @@
 //! Attaches budgets and quota policies to executions, flows, lanes, namespaces and everything (§50.2).
 
+use std::collections::BTreeSet;
+
 use uuid::Uuid;
 
 use crate::error::{Error, Kind, Result};
-use crate::model::fence;
-use crate::model::{lane_name, text};
+use crate::model::transition::Change;
+use crate::model::{fence, lane_name, policy, text};
 use crate::pg::spi::Db;
 use crate::pg::xact;
 use crate::store;
@@ -13,7 +15,6 @@ use crate::store::quota;
 
 use super::super::role::namespace::{admitted, unbound};
 use super::super::{clock, save};
-use crate::model::transition::Change;
 
 /// Checks a target, and what the calling roles may attach to; its id in the one spelling that is stored.
 ///
@@ -50,22 +51,29 @@ pub fn check(db: &Db, target: Target, bad: impl Fn(&str) -> Error) -> Result<Str
 /// # Errors
 /// `execution_not_found`, `flow_not_found`.
 pub fn attach(db: &Db, policy: Policy, target: Target) -> Result<bool> {
-    if target.kind == "flow" {
-        return Err(Error::new(Kind::FlowNotFound).with("flow_id", target.id));
-    }
-    if let ("execution", Ok(id)) = (target.kind, Uuid::parse_str(target.id)) {
-        let e = store::execution::lock(db, id).ok_or_else(|| fence::not_found(id))?;
-        if !e.limited {
-            let now = clock::now();
-            let change = Change::touch(e, now, |e| e.limited = true);
-            save::apply(db, &[change], now);
+    match (target.kind, Uuid::parse_str(target.id)) {
+        ("execution", Ok(id)) => {
+            let e = store::execution::lock(db, id).ok_or_else(|| fence::not_found(id))?;
+            if !e.limited {
+                let now = clock::now();
+                let change = Change::touch(e, now, |e| e.limited = true);
+                save::apply(db, &[change], now);
+            }
         }
+        // Locked, so that nobody deletes it meanwhile and leaves the attachment behind.
+        ("flow", Ok(id)) if store::flow::lock(db, id).is_none() => {
+            return Err(Error::new(Kind::FlowNotFound).with("flow_id", target.id));
+        }
+        _ => {}
     }
     Ok(attachment::attach(db, policy, target, clock::now()))
 }
 
 /// Detaches a policy; whether it was attached there. What it held back is looked at again.
 pub fn detach(db: &Db, policy: Policy, target: Target) -> bool {
+    if !visible(db, target) {
+        return false;
+    }
     let lanes = attachment::lanes(db, policy.id());
     let gone = attachment::detach(db, policy, target);
     if gone {
@@ -74,21 +82,48 @@ pub fn detach(db: &Db, policy: Policy, target: Target) -> bool {
     gone
 }
 
-/// Checks the policies that new executions name.
+/// Whether the calling roles see an execution or a flow; what else there is has been checked with its name.
+fn visible(db: &Db, target: Target) -> bool {
+    match (target.kind, Uuid::parse_str(target.id)) {
+        ("execution", Ok(id)) => store::execution::look(db, id).is_some(),
+        ("flow", Ok(id)) => !store::flow::read(db, &[id]).is_empty(),
+        _ => true,
+    }
+}
+
+/// Those of the policies that exist.
+pub fn known(db: &Db, policies: impl Iterator<Item = Policy>) -> BTreeSet<Policy> {
+    let (budgets, quotas): (Vec<Policy>, Vec<Policy>) = policies.partition(|p| p.budget().is_some());
+    let ids = |policies: &[Policy]| policies.iter().map(|p| p.id()).collect::<Vec<_>>();
+    let mut known = BTreeSet::new();
+    if !budgets.is_empty() {
+        let found = store::budget::room::known(db, &ids(&budgets)).into_iter();
+        known.extend(found.map(Policy::Budget));
+    }
+    if !quotas.is_empty() {
+        let found = quota::find(db, &ids(&quotas)).into_iter();
+        known.extend(found.map(|q| Policy::Quota(q.id)));
+    }
+    known
+}
+
+/// Checks the policies that a new execution names.
 ///
 /// # Errors
 /// `budget_not_found`, `quota_policy_not_found`.
-pub fn check_named(db: &Db, budgets: &[Uuid], quotas: &[Uuid]) -> Result<()> {
-    if !budgets.is_empty() {
-        let known = store::budget::room::known(db, budgets);
-        if let Some(missing) = budgets.iter().find(|id| !known.contains(id)) {
-            return Err(store::budget::not_found(*missing));
-        }
+pub fn check_named(db: &Db, policy: &policy::Policy) -> Result<()> {
+    let known = known(db, named(policy));
+    match named(policy).find(|policy| !known.contains(policy)) {
+        Some(Policy::Budget(id)) => Err(store::budget::not_found(id)),
+        Some(Policy::Quota(id)) => Err(quota::not_found(id)),
+        None => Ok(()),
     }
-    if !quotas.is_empty() {
-        quota::load(db, quotas)?;
-    }
-    Ok(())
+}
+
+/// The budgets and quota policies that a policy document names.
+pub fn named(policy: &policy::Policy) -> impl Iterator<Item = Policy> {
+    let budgets = policy.budget_ids.iter().copied().map(Policy::Budget);
+    budgets.chain(policy.quota_policy_id.map(Policy::Quota))
 }
 
 /// Lanes may hand out work again.
