@@ -93,7 +93,8 @@ fn visible(db: &Db, target: Target) -> bool {
 
 /// Those of the policies that exist.
 pub fn known(db: &Db, policies: impl Iterator<Item = Policy>) -> BTreeSet<Policy> {
-    let (budgets, quotas): (Vec<Policy>, Vec<Policy>) = policies.partition(|p| p.budget().is_some());
+    let (budgets, quotas): (Vec<Policy>, Vec<Policy>) =
+        policies.partition(|p| p.budget().is_some());
     let ids = |policies: &[Policy]| policies.iter().map(|p| p.id()).collect::<Vec<_>>();
     let mut known = BTreeSet::new();
     if !budgets.is_empty() {

@@ -157,7 +157,7 @@ fn e_27_b_27_an_error_inside_admission_fails_closed() {
 }
 
 #[test]
-fn b_28_part_unknown_policies_are_refused_and_effective_limits_are_shown() {
+fn b_28_unknown_policies_are_refused_and_effective_limits_are_shown() {
     let mut w = World::without_preload();
     let nobody = Uuid::new_v4();
     let before = w.contents();
@@ -271,7 +271,7 @@ fn e_125_a_lost_lease_under_a_full_budget_stays_until_there_is_room() {
 }
 
 #[test]
-fn b_38_part_claims_pass_over_lost_leases_without_room_and_keep_their_slots() {
+fn b_38_claims_pass_over_lost_leases_without_room_and_keep_their_slots() {
     let mut w = World::without_preload();
     let b = budget(
         &mut w,

@@ -24,7 +24,7 @@ fn breaches(w: &mut Session, handle: &str, b: Uuid, enforcement: &str) {
 }
 
 #[test]
-fn b_22_part_fail_suspend_and_block_act_on_the_reporter() {
+fn b_22_fail_suspend_and_block_act_on_the_reporter() {
     let mut w = World::without_preload();
     let (b, c) = reporter(&mut w, "block");
     breaches(&mut w, &c.handle, b, "none");
@@ -81,7 +81,7 @@ fn b_22_part_fail_suspend_and_block_act_on_the_reporter() {
 }
 
 #[test]
-fn b_23_part_cancel_reaches_waiting_and_running_executions() {
+fn b_23_cancel_reaches_waiting_and_running_executions() {
     let mut w = World::without_preload();
     let (b, c) = reporter(&mut w, "cancel");
     breaches(&mut w, &c.handle, b, "cancelled");

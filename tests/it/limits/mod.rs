@@ -6,6 +6,7 @@ mod admission;
 mod concurrency;
 mod define;
 mod enforcement;
+mod flows;
 mod quotas;
 mod repair;
 mod reports;

@@ -269,7 +269,7 @@ fn b_37_a_lane_quota_that_runs_out_blocks_nobody() {
 }
 
 #[test]
-fn e_122_part_waiting_for_work_asks_the_quota_of_the_lane() {
+fn e_122_waiting_for_work_asks_the_quota_of_the_lane() {
     let mut w = World::without_preload();
     let q = quota(&mut w, 1, "1 h", 0, "");
     w.one("SELECT ff_attach_quota($1, 'lane', 'L')", &[&q]);

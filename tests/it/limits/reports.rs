@@ -204,7 +204,7 @@ fn b_10_workers_report_by_handle_and_a_lost_lease_does_not_void_the_report() {
 }
 
 #[test]
-fn b_11_part_a_report_without_a_budget_charges_all_that_apply_or_none() {
+fn b_11_a_report_without_a_budget_charges_all_that_apply_or_none() {
     let mut w = World::new();
     let lane = budget(&mut w, "'lane', 'L'", "hard_limits => '{\"tokens\":100}'");
     let own = tokens(&mut w, 10, 0, "stripes => 4");

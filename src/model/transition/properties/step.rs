@@ -12,9 +12,7 @@ use crate::model::policy::TimeoutBehavior;
 use crate::model::suspension::{ResumePolicy, Suspension};
 use crate::model::time::{Instant, MS, SECOND};
 use crate::model::words::*;
-use transition::{
-    Change, Children, ClaimTerms, Denied, Failure, Opening, Rebirth, TimeoutSignal,
-};
+use transition::{Change, Children, ClaimTerms, Denied, Failure, Opening, Rebirth, TimeoutSignal};
 
 /// What may happen; times in milliseconds.
 #[derive(Clone, Debug)]
