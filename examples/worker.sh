@@ -32,19 +32,24 @@ renew() {
     done
 }
 
+# Renewing ends by itself when the server refuses it; psql has said why.
+end_renewal() {
+    kill "$renewal" 2>/dev/null || echo "the lease of $kind was not renewed to the end" >&2
+}
+
 # psql's status is 3 when the server refuses a statement, here because the lease has been lost.
 perform() {
     local result renewal words
     words=$(mktemp)
-    renew >/dev/null 2>&1 &
+    renew >/dev/null &
     renewal=$!
     if result=$(base64 -d <<<"$payload" | work 2>"$words" | base64 -w 0); then
-        kill "$renewal" || true
+        end_renewal
         # Writes of your own, between BEGIN and COMMIT, commit together with the completion.
         sql -v result="$result" >/dev/null <<<"SELECT ff_complete(:'handle', decode(:'result', 'base64'));" ||
             (($? == 3))
     else
-        kill "$renewal" || true
+        end_renewal
         sql -v words="$(<"$words")" >/dev/null <<<"SELECT ff_fail(:'handle', :'words');" || (($? == 3))
     fi
     rm "$words"

@@ -102,6 +102,27 @@ BEGIN ATOMIC
      WHERE e.execution_id = explain_dependencies.id AND e.eligibility_state = 'd';
 END;
 
+-- The cancellation of its flow is to end it, and nobody is handed it until then.
+CREATE FUNCTION ff_engine.explain_flow(id uuid, now timestamptz)
+RETURNS TABLE (place int, reason text, since timestamptz, detail jsonb, remedy text)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
+BEGIN ATOMIC
+    SELECT 15, 'flow_cancelled', f.cancelled_at,
+           jsonb_strip_nulls(jsonb_build_object(
+               'flow_id', f.flow_id, 'cancellation_policy', f.cancellation_policy, 'cancel_reason', f.cancel_reason,
+               'grace_ends_at', b.grace_ends_at)),
+           CASE WHEN b.grace_ends_at <= explain_flow.now THEN 'ff_reconcile_cancel_backlog()'
+                ELSE format('ff_cancel_execution(%L, reason => …)', e.execution_id) END
+      FROM ff_engine.execution_row AS e
+      JOIN ff_engine.flow AS f ON f.flow_id = e.flow_id AND f.public_flow_state = 'cancelled'
+      LEFT JOIN ff_engine.cancel_backlog AS b ON b.flow_id = f.flow_id
+     WHERE e.execution_id = explain_flow.id AND e.lifecycle_phase <> 't'
+       AND (f.cancellation_policy = 'cancel_all'
+            OR f.cancellation_policy = 'cancel_pending' AND ff_engine.lifecycle_word(e.lifecycle_phase) = 'runnable'
+               AND ff_engine.attempt_state_word(e.attempt_state)
+                   IN ('none', 'pending_first_attempt', 'pending_retry_attempt', 'pending_replay_attempt'));
+END;
+
 -- What it requires, and the live workers of its lane and namespace that lack least of it, if none has all.
 CREATE FUNCTION ff_engine.explain_routing(id uuid, now timestamptz)
 RETURNS TABLE (place int, reason text, since timestamptz, detail jsonb, remedy text)
@@ -167,6 +188,8 @@ BEGIN ATOMIC
         SELECT r.* FROM asked AS a CROSS JOIN LATERAL ff_engine.explain_state(a.id, a.now) AS r
         UNION ALL
         SELECT r.* FROM asked AS a CROSS JOIN LATERAL ff_engine.explain_dependencies(a.id, a.now) AS r
+        UNION ALL
+        SELECT r.* FROM asked AS a CROSS JOIN LATERAL ff_engine.explain_flow(a.id, a.now) AS r
         UNION ALL
         SELECT r.* FROM asked AS a CROSS JOIN LATERAL ff_engine.explain_routing(a.id, a.now) AS r
         UNION ALL

@@ -119,10 +119,10 @@ BEGIN ATOMIC
 
     -- what falls due has a timer no later than that; a terminal execution may still stand among the living
     -- what falls due has a timer no later than that; a terminal execution may still stand among the living, and one
-    -- that is listed to be purged may wait a moment for others
+    -- that is listed to be purged may wait a moment for others, and a member for the end of its flow
     timer AS (
         SELECT e.execution_id, 'timer' AS invariant, format('due at %s without a timer by then', e.due_at) AS detail
-          FROM (SELECT x.execution_id, x.lane_id, x.lifecycle_phase = 't' AS ended,
+          FROM (SELECT x.execution_id, x.lane_id, x.lifecycle_phase = 't' AS ended, x.flow_id,
                        CASE WHEN x.lifecycle_phase = 't' THEN x.purge_at
                             ELSE least(x.execution_deadline, x.grant_expires_at, x.suspension_timeout,
                                        CASE WHEN x.ownership_state = 'l' THEN least(x.lease_expires_at, x.attempt_deadline) END,
@@ -136,6 +136,7 @@ BEGIN ATOMIC
                       GROUP BY u.execution_id) AS p
             ON p.execution_id = e.execution_id
          WHERE e.due_at IS NOT NULL
+           AND NOT (e.ended AND e.flow_id IS NOT NULL AND p.first_at IS NOT NULL)
            AND (CASE WHEN e.ended THEN least(t.first_at, p.first_at) ELSE t.first_at END <= e.due_at) IS NOT TRUE),
 
     -- a lease that is marked as lost is listed by its end, and no other is

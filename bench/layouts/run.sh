@@ -35,15 +35,19 @@ cpu() {
 work=$(mktemp -d)
 holder=
 
-# Ends the session that holds the snapshot.
+# Ends the session that holds the snapshot, whose client fails then. One that is gone has held nothing.
 let_go() {
-    query -c "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'layouts holder'" >/dev/null
-    wait "$holder" 2>/dev/null || true
+    local ended
+    ended=$(query -c "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'layouts holder'")
+    if wait "$holder" 2>/dev/null || [[ $ended != t ]]; then
+        holder=
+        fail "the session that holds the snapshot has ended too early"
+    fi
     holder=
 }
 cleanup() {
-    if [[ -n $holder ]]; then let_go; fi
     rm -rf "$work"
+    if [[ -n $holder ]]; then let_go; fi
 }
 trap cleanup EXIT
 

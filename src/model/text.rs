@@ -18,6 +18,14 @@ pub fn identifier(argument: &str, value: &str) -> Result<()> {
     bounded(argument, value, MAX_IDENTIFIER_BYTES)
 }
 
+/// Checks a word that only its caller interprets (`flow_kind`): 1–256 bytes, whatever they are.
+///
+/// # Errors
+/// `invalid_input` for `argument` with rule `empty` or `too_long`.
+pub fn literal(argument: &str, value: &str) -> Result<()> {
+    sized(argument, value, MAX_IDENTIFIER_BYTES)
+}
+
 /// Checks a reason: 1–`max_bytes` bytes without control characters. The limit is
 /// [`MAX_REASON_BYTES`], and 256 for `ff_mark_worker_dead`.
 ///
@@ -36,14 +44,21 @@ pub fn cut(value: &str) -> &str {
     value.get(..end).unwrap_or_default()
 }
 
-/// The rule both kinds of checked text share.
+/// The rule identifiers and reasons share.
 fn bounded(argument: &str, value: &str, max_bytes: usize) -> Result<()> {
+    sized(argument, value, max_bytes)?;
+    match value.chars().any(char::is_control) {
+        true => Err(Error::invalid_input(argument, "control_character")),
+        false => Ok(()),
+    }
+}
+
+/// The rule all checked text shares.
+fn sized(argument: &str, value: &str, max_bytes: usize) -> Result<()> {
     let rule = if value.is_empty() {
         "empty"
     } else if value.len() > max_bytes {
         "too_long"
-    } else if value.chars().any(char::is_control) {
-        "control_character"
     } else {
         return Ok(());
     };

@@ -6,6 +6,8 @@ use uuid::Uuid;
 
 use crate::error::Result;
 use crate::model::due::{self, Duty};
+use crate::model::execution::Execution;
+use crate::model::time::{Instant, SECOND};
 use crate::ops::clock;
 use crate::ops::execution::duty::rearm;
 use crate::ops::stream::gc;
@@ -14,6 +16,10 @@ use crate::store;
 use crate::store::purge::{self, Lot};
 
 use super::{Scope, Tally, due::concerns};
+
+/// How long members of a flow that goes on are left alone, at least and at most.
+const SHORTEST_REST: i64 = 60 * SECOND;
+const LONGEST_REST: i64 = 3_600 * SECOND;
 
 /// Purges in due order; what belongs to somebody else or is held stays in its lot.
 pub fn run(db: &Db, scope: &Scope) -> Result<Tally> {
@@ -62,9 +68,13 @@ fn empty(db: &Db, lot: &Lot, scope: &Scope, namespace: Option<i32>, limit: usize
         true => flows,
         false => store::flow::over(db, &flows),
     };
+    let (over, kept): (Vec<_>, Vec<_>) = over
+        .into_iter()
+        .partition(|e| e.place.flow.is_none_or(|flow| ended.contains(&flow)));
+    done.extend(kept.iter().map(|e| e.place.id));
+    rest(db, &kept, now);
     let mut spent: Vec<Uuid> = over
         .iter()
-        .filter(|e| e.place.flow.is_none_or(|flow| ended.contains(&flow)))
         .filter(|e| concerns(e, scope, namespace))
         .map(|e| e.place.id)
         .collect();
@@ -74,12 +84,23 @@ fn empty(db: &Db, lot: &Lot, scope: &Scope, namespace: Option<i32>, limit: usize
     let more = spent.len() > limit;
     spent.truncate(limit);
     done.extend(&spent);
-    let rest: Vec<Uuid> = lot
+    let left: Vec<Uuid> = lot
         .ids
         .iter()
         .filter(|id| !done.contains(id))
         .copied()
         .collect();
-    purge::keep(db, lot, &rest);
+    purge::keep(db, lot, &left);
     (store::execution::purge(db, &spent), more)
+}
+
+/// Lists what has to stay for as long again as the first of them has stayed already, together: looks at a flow that goes
+/// on become seldom, and what it leaves is not kept much longer than it took.
+fn rest(db: &Db, kept: &[Execution], now: Instant) {
+    let Some(first) = kept.iter().filter_map(|e| e.purge_at).min() else {
+        return;
+    };
+    let overdue = now.0.saturating_sub(first.0);
+    let until = now.plus(overdue.clamp(SHORTEST_REST, LONGEST_REST));
+    purge::insert(db, kept.iter().map(|e| (until, e.place.id)).collect());
 }

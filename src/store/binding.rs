@@ -81,6 +81,11 @@ pub fn only() -> Arg {
     mine().map_or(Arg::NULL, |mine| numbers(&mine))
 }
 
+/// The numbers that a caller restricts itself to, else those to keep to, as an argument.
+pub fn among(namespaces: Option<&[i32]>) -> Arg {
+    namespaces.map_or_else(only, |some| array::ints(some.iter().copied()))
+}
+
 fn numbers(namespaces: &BTreeSet<i32>) -> Arg {
     array::ints(namespaces.iter().copied())
 }

@@ -155,16 +155,12 @@ pub fn due(
     namespaces: Option<&[i32]>,
     tags: Option<&Jsonb>,
 ) -> Vec<(Uuid, bool)> {
-    let namespaces = match namespaces {
-        Some(only) => array::ints(only.iter().copied()),
-        None => binding::only(),
-    };
     let args = [
         now.0.into(),
         limit.into(),
         low.into(),
         high.into(),
-        namespaces,
+        binding::among(namespaces),
         tags.into(),
     ];
     let row = |r: Row| (r.get(1), r.get(2));
@@ -179,15 +175,11 @@ pub fn any_due(
     namespaces: Option<&[i32]>,
     tags: Option<&Jsonb>,
 ) -> bool {
-    let namespaces = match namespaces {
-        Some(only) => array::ints(only.iter().copied()),
-        None => binding::only(),
-    };
     let args = [
         now.0.into(),
         low.into(),
         high.into(),
-        namespaces,
+        binding::among(namespaces),
         tags.into(),
     ];
     ANY_DUE.run(db, args).first().is_some_and(|r| r.get(1))

@@ -4,7 +4,6 @@ use pgrx::pg_sys::BuiltinOid::*;
 use uuid::Uuid;
 
 use crate::model::time::{Instant, SECOND};
-use crate::pg::array;
 use crate::pg::jsonb::Jsonb;
 use crate::pg::spi::{Db, Row, Stmt};
 
@@ -110,16 +109,12 @@ pub fn due(
     namespaces: Option<&[i32]>,
     tags: Option<&Jsonb>,
 ) -> Vec<(Uuid, Uuid)> {
-    let namespaces = match namespaces {
-        Some(only) => array::ints(only.iter().copied()),
-        None => binding::only(),
-    };
     let args = [
         queued_until.0.into(),
         limit.into(),
         low.into(),
         high.into(),
-        namespaces,
+        binding::among(namespaces),
         tags.into(),
     ];
     let row = |r: Row| (r.get(1), r.get(2));

@@ -5,44 +5,67 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::support::failure::SECRET;
 use crate::support::{Cells, World, contract};
 
-/// One call per group that this stage can make fail.
-const ONE_PER_GROUP: [(&str, &str); 4] = [
+/// One call per group: not found, validation, contention, conflict, state, availability, internal.
+const ONE_PER_GROUP: [(&str, &str); 7] = [
     ("FF001", "SELECT ff_format_execution_id(gen_random_uuid())"),
     ("FF133", "SELECT * FROM ff_create_execution('', 'k')"),
     (
         "FF210",
-        "SELECT * FROM ff_fail((SELECT handle FROM ended), 'x')",
+        "SELECT * FROM ff_fail((SELECT ended FROM stage), 'x')",
+    ),
+    (
+        "FF303",
+        "SELECT * FROM ff_add_dependency((SELECT flow FROM stage), (SELECT child FROM stage), (SELECT child FROM stage))",
     ),
     (
         "FF402",
-        "SELECT * FROM ff_complete((SELECT handle FROM elapsed))",
+        "SELECT * FROM ff_complete((SELECT elapsed FROM stage))",
+    ),
+    // No key has been installed to sign with.
+    (
+        "FF506",
+        "SELECT * FROM ff_create_waitpoint((SELECT held FROM stage), 'wpk:a', '1 min')",
+    ),
+    (
+        "FF902",
+        "SELECT * FROM ff_resolve_dependency((SELECT flow FROM stage), (SELECT edge FROM stage))",
     ),
 ];
 
-fn with_an_ended_and_an_elapsed_lease() -> World {
-    let mut w = World::new();
-    let ended = w.claimed("", "");
-    w.complete(&ended.handle, None);
-    let elapsed = w.claimed("", "lease_ttl => '1 s'");
+/// A lease that has ended, one that has run out, one that is held, and a member whose group is counted wrongly, which
+/// no background worker repairs.
+fn stage() -> World {
+    let mut w = World::without_preload();
+    let ended = w.claimed("", "").handle;
+    w.complete(&ended, None);
+    let elapsed = w.claimed("", "lease_ttl => '1 s'").handle;
+    let held = w.claimed("", "lease_ttl => '1 h'").handle;
     w.advance_ms(1_000);
+    let flow = w.flow();
+    let [parent, child] = w.members(flow);
+    let edge = w.edge(flow, parent, child);
+    w.run("SET ff_engine.inline_edge_limit = 0");
+    w.ok(parent);
+    w.run("UPDATE ff_engine.edge_group SET failed_count = 1");
+    w.will_break_invariants();
     w.run(&format!(
-        "CREATE TABLE ended AS SELECT '{}'::text AS handle; CREATE TABLE elapsed AS SELECT '{}'::text AS handle",
-        ended.handle, elapsed.handle
+        "CREATE TABLE stage AS SELECT '{ended}'::text AS ended, '{elapsed}'::text AS elapsed, '{held}'::text AS held,
+                '{flow}'::uuid AS flow, '{child}'::uuid AS child, '{edge}'::uuid AS edge"
     ));
     w
 }
 
 #[test]
-fn e_114_part_a_client_sees_code_kind_detail_and_hint() {
-    let mut w = with_an_ended_and_an_elapsed_lease();
+fn e_114_a_client_sees_code_kind_detail_and_hint() {
+    let mut w = stage();
     for (sqlstate, call) in ONE_PER_GROUP {
         w.refused(sqlstate, call, &[]);
     }
 }
 
 #[test]
-fn e_114_part_plpgsql_catches_one_code_and_the_whole_class() {
-    let mut w = with_an_ended_and_an_elapsed_lease();
+fn e_114_plpgsql_catches_one_code_and_the_whole_class() {
+    let mut w = stage();
     for (sqlstate, call) in ONE_PER_GROUP {
         for caught in ["FF000", sqlstate] {
             w.run(&format!(
@@ -65,8 +88,8 @@ fn e_114_part_plpgsql_catches_one_code_and_the_whole_class() {
 }
 
 #[test]
-fn e_114_part_work_before_a_savepoint_survives() {
-    let mut w = with_an_ended_and_an_elapsed_lease();
+fn e_114_work_before_a_savepoint_survives() {
+    let mut w = stage();
     for (sqlstate, call) in ONE_PER_GROUP {
         w.run("BEGIN");
         let id = w.create("");

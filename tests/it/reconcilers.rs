@@ -150,7 +150,7 @@ fn e_110_filters_leave_other_due_rows_untouched() {
 }
 
 #[test]
-fn e_111_part_terminal_executions_are_kept_as_long_as_asked() {
+fn e_111_terminal_executions_are_kept_as_long_as_asked() {
     let mut w = World::new();
     let mut end = |arguments: &str| {
         let claim = w.claimed(arguments, "");
@@ -188,7 +188,7 @@ fn e_111_part_terminal_executions_are_kept_as_long_as_asked() {
 }
 
 #[test]
-fn e_111_part_a_lane_has_a_retention_of_its_own() {
+fn e_111_a_lane_has_a_retention_of_its_own() {
     let mut w = World::new();
     w.one("SELECT * FROM ff_set_lane('L', retention => '10 s')", &[]);
     let by_lane = w.claimed("", "");
@@ -201,7 +201,7 @@ fn e_111_part_a_lane_has_a_retention_of_its_own() {
 }
 
 #[test]
-fn e_111_part_a_purged_execution_is_gone_for_everyone() {
+fn e_111_a_purged_execution_is_gone_for_everyone() {
     let mut w = World::new();
     let claim = w.claimed(r#"payload => '\x01', retention => '0'"#, "");
     w.complete(&claim.handle, Some(b"r"));
@@ -226,7 +226,7 @@ fn e_111_part_a_purged_execution_is_gone_for_everyone() {
 }
 
 #[test]
-fn e_111_part_a_purge_takes_the_suspensions_along() {
+fn e_111_a_purge_takes_the_suspensions_along() {
     let mut w = World::new();
     let s = w.waiting_with(
         "retention => '1 h'",

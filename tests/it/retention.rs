@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use crate::support::world::assert_invariants;
-use crate::support::{Session, World};
+use crate::support::{Cells, Session, World};
 
 /// Ends 250 executions at one instant, which may be purged ten seconds later, and lets the timers of their leases pass.
 fn ended(w: &mut World) -> Vec<Uuid> {
@@ -30,7 +30,7 @@ fn purges(w: &mut World, arguments: &str) -> (i32, bool) {
 }
 
 #[test]
-fn e_111_part_a_pass_takes_as_many_of_a_lot_as_it_may() {
+fn e_111_a_pass_takes_as_many_of_a_lot_as_it_may() {
     let mut w = World::new();
     ended(&mut w);
     assert_eq!(lots(&mut w), 3);
@@ -47,7 +47,7 @@ fn e_111_part_a_pass_takes_as_many_of_a_lot_as_it_may() {
 }
 
 #[test]
-fn e_111_part_what_is_held_or_lives_again_stays() {
+fn e_111_what_is_held_or_lives_again_stays() {
     let mut w = World::new();
     let ids = ended(&mut w);
     w.rows("SELECT * FROM ff_replay_execution($1)", &[&ids[7]]);
@@ -85,7 +85,7 @@ fn e_110_a_lot_is_shared_by_namespaces_that_are_purged_apart() {
 }
 
 #[test]
-fn e_111_part_a_lot_that_another_pass_is_at_is_not_waited_for() {
+fn e_111_a_lot_that_another_pass_is_at_is_not_waited_for() {
     let mut w = World::new();
     ended(&mut w);
     w.advance_ms(40_000);
@@ -97,4 +97,38 @@ fn e_111_part_a_lot_that_another_pass_is_at_is_not_waited_for() {
     other.run("ROLLBACK");
     assert_eq!(purges(&mut w, ""), (100, false));
     assert_eq!((w.executions(), lots(&mut w)), (0, 0));
+}
+
+#[test]
+fn e_111_members_of_a_flow_that_goes_on_are_looked_at_less_and_less() {
+    let mut w = World::new();
+    let flow = w.flow();
+    let ids: Vec<Uuid> = (0..3)
+        .map(|_| w.member_with(flow, "retention => '10 s'"))
+        .collect();
+    let handles: Vec<String> = ids.iter().map(|id| w.take(*id).handle).collect();
+    w.rows("SELECT * FROM ff_complete_many($1)", &[&handles]);
+    w.advance_ms(60_000);
+    w.reconciles("retention", 0);
+    let next = |w: &mut World| {
+        let last = w.one("SELECT max(due_at) AS at FROM ff_engine.purge", &[]);
+        last.instant("at")
+    };
+    let mut rests = Vec::new();
+    for _ in 0..10 {
+        let at = next(&mut w);
+        w.reconciles("retention", 0);
+        assert_eq!(next(&mut w), at, "an early look changes nothing");
+        let rest = (at - w.now()).num_seconds();
+        rests.push(rest / 60);
+        w.advance_ms((rest + 2) * 1_000);
+        w.reconciles("retention", 0);
+    }
+    assert!(rests.is_sorted() && rests[9] >= 59, "{rests:?}");
+    assert!(ids.iter().all(|id| w.exists(*id)));
+    w.rows("SELECT * FROM ff_seal_flow($1)", &[&flow]);
+    w.reconcile("flow_summary", "");
+    w.advance_ms(3_601_000);
+    w.reconciles("retention", 3);
+    assert_eq!(lots(&mut w), 0);
 }

@@ -39,7 +39,7 @@ pub struct Created {
 /// # Errors
 /// `invalid_input`, `invalid_tag_key`, `unauthorized`.
 pub fn create(db: &Db, r: &Request) -> Result<Created> {
-    text::identifier("flow_kind", r.kind)?;
+    text::literal("flow_kind", r.kind)?;
     text::identifier("namespace", r.namespace)?;
     tags::check(r.tags)?;
     admitted(db, r.namespace)?;

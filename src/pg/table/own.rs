@@ -1,7 +1,9 @@
 //! Rows that a session keeps to itself: inserted once, and changed in place by its later transactions.
 //!
 //! An insert costs a row and an entry in each index, which vacuum has to take away again. A change of the row that
-//! this session wrote last costs neither. Nobody ever waits: where the row is gone or held, the session begins another.
+//! this session wrote last costs neither. Where the row is gone or held, the session begins another. That is looked at
+//! before the change, without a lock: a transaction that takes the row away in the instant between is waited for, which
+//! only background work does, in transactions that wait for nobody themselves.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

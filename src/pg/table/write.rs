@@ -97,7 +97,8 @@ impl Table {
     }
 
     /// Deletes the rows of keys, and tells of each key whether it did. A row that is gone, or that another transaction is
-    /// deleting, is passed over: nobody waits for who deletes the same.
+    /// deleting, is passed over and not waited for, but for a deletion that begins between that look and this one: it is
+    /// waited for, and the row passed over if it commits.
     pub fn delete<R: AsRef<[Arg]>>(&self, _db: &Db, columns: &[Named], keys: &[R]) -> Vec<bool> {
         if keys.is_empty() {
             return Vec::new();

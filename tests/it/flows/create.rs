@@ -251,3 +251,27 @@ fn a_flow_has_no_more_members_than_it_may() {
     let failure = w.refused("FF101", ADD, &[&flow, &stray]);
     assert_eq!(failure.detail["rule"], "graph_too_large");
 }
+
+#[test]
+fn a_flow_kind_is_its_callers_affair_however_it_is_told() {
+    let mut w = World::new();
+    let kind = "line\nbreak\u{7}";
+    let row = w.one("SELECT * FROM ff_create_flow(flow_kind => $1)", &[&kind]);
+    assert_eq!(row.text("flow_kind"), kind);
+    let document =
+        serde_json::json!({"flow_kind": kind, "nodes": {"a": {"lane": "L", "kind": "k"}}});
+    let graph = w.graph(&document, None);
+    assert_eq!(w.flow_fact(graph.flow, "flow_kind"), kind);
+    for (kind, rule) in [(String::new(), "empty"), ("x".repeat(257), "too_long")] {
+        let failure = w.refused(
+            "FF101",
+            "SELECT * FROM ff_create_flow(flow_kind => $1)",
+            &[&kind],
+        );
+        assert_eq!(failure.detail["rule"], rule);
+        let document =
+            serde_json::json!({"flow_kind": kind, "nodes": {"a": {"lane": "L", "kind": "k"}}});
+        let fault = w.one("SELECT * FROM ff_validate_flow_document($1)", &[&document]);
+        assert_eq!(fault.text("path"), "/flow_kind");
+    }
+}

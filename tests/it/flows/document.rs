@@ -7,19 +7,12 @@ use uuid::Uuid;
 
 use crate::support::{Cells, World};
 
+/// The document of §40.11, for the lane of the tests.
 fn example() -> Value {
-    json!({
-        "flow_kind": "dag", "namespace": "default", "sealed": true, "tags": {"app.run": "42"},
-        "budgets": [], "quotas": [],
-        "defaults": {"lane": "L", "kind": "step", "priority": 5},
-        "nodes": {
-            "fetch": {"payload_json": {"url": "u"}},
-            "a": {"after": ["fetch"]}, "b": {"after": ["fetch"], "delay_ms": 5000},
-            "join": {"after": ["a", "b"], "group": {"kind": "quorum", "k": 1, "on_satisfied": "let_run"}},
-            "report": {"payload_text": "done"}
-        },
-        "edges": [{"from": "join", "to": "report", "data_passing_ref": "result", "dependency_kind": "success_only"}]
-    })
+    let text = include_str!("../../contract/flow_document.json");
+    let mut example: Value = serde_json::from_str(text).expect("a document");
+    example["defaults"]["lane"] = "L".into();
+    example
 }
 
 #[test]

@@ -15,5 +15,6 @@ mod propagation;
 mod races;
 mod random;
 mod replay;
+mod rollback;
 mod siblings;
 mod state;

@@ -437,7 +437,43 @@ fn o_12_part_a_waiting_child_names_what_it_waits_for() {
 }
 
 #[test]
-fn e_111_part_members_outlive_their_retention_until_the_flow_is_over() {
+fn a_member_that_the_cancellation_of_its_flow_covers_is_explained() {
+    let mut w = World::new();
+    w.run("SET ff_engine.cancel_inline_limit = 0");
+    let flow = w.flow();
+    let [waits, runs] = w.members(flow);
+    w.take(runs);
+    let reasons = |w: &mut World, id: Uuid| -> Vec<String> {
+        let rows = w.rows("SELECT * FROM ff_explain_execution($1)", &[&id]);
+        rows.iter().map(|row| row.text("reason")).collect()
+    };
+    assert_eq!(reasons(&mut w, waits), ["ready"]);
+    w.cancel_flow(flow, "policy => 'cancel_pending', reason => 'enough'");
+    let row = w.one("SELECT * FROM ff_explain_execution($1)", &[&waits]);
+    let detail = row.json("detail");
+    assert_eq!(row.text("reason"), "flow_cancelled");
+    assert_eq!(
+        (
+            &detail["flow_id"],
+            &detail["cancellation_policy"],
+            &detail["cancel_reason"]
+        ),
+        (
+            &flow.to_string().into(),
+            &"cancel_pending".into(),
+            &"enough".into()
+        )
+    );
+    assert_eq!(row.text("remedy"), "ff_reconcile_cancel_backlog()");
+    assert_eq!(reasons(&mut w, runs), ["leased"], "it goes on");
+    w.cancel_flow(flow, "escalate => true");
+    assert_eq!(reasons(&mut w, runs), ["leased", "flow_cancelled"]);
+    w.reconciles("cancel_backlog", 2);
+    assert_eq!(reasons(&mut w, waits), ["terminal"]);
+}
+
+#[test]
+fn e_111_members_outlive_their_retention_until_the_flow_is_over() {
     let mut w = World::new();
     let flow = w.flow();
     let a = w.member_with(flow, "retention => '1 s'");
@@ -451,6 +487,7 @@ fn e_111_part_members_outlive_their_retention_until_the_flow_is_over() {
         0,
         "it still has a member"
     );
+    w.advance_ms(60_000);
     assert_eq!(w.reconcile("retention", "").0, 1);
     assert_eq!(w.reconcile("flow_retention", "").0, 1);
     assert!(

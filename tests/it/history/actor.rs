@@ -18,6 +18,8 @@ use crate::support::world::Door;
 /// What the sessions of a history share.
 pub struct Stage {
     pub door: Door,
+    /// Who depends on another becomes a member of this flow with it.
+    flow: Uuid,
     pub started: Instant,
     pub stop: AtomicBool,
     numbers: AtomicU32,
@@ -73,6 +75,7 @@ const IN_SIGHT: usize = 24;
 impl Stage {
     pub fn new(door: Door) -> Arc<Self> {
         Arc::new(Self {
+            flow: door.open().flow(),
             door,
             started: Instant::now(),
             stop: AtomicBool::new(false),
@@ -274,7 +277,8 @@ impl Actor {
                 51..54 => Asked::Revoke(id),
                 54..57 => Asked::Prioritise(id),
                 57..59 => Asked::Replay(id),
-                59..61 => Asked::Tag(id),
+                59 => Asked::Tag(id),
+                60 => Asked::Child(id),
                 61..63 => Asked::Hold(id),
                 _ => Asked::LetGo(id),
             },
@@ -312,6 +316,11 @@ impl Actor {
             Asked::Create { items, .. } => self.query(
                 "SELECT * FROM ff_create_many('L', 'k', array_fill('x'::bytea, ARRAY[$2::int]), tags => $1)",
                 &[&tags, &(*items as i32)],
+                created,
+            ),
+            Asked::Child(upstream) => self.query(
+                DEPENDENT,
+                &[&self.stage.clone().flow, upstream, &tags],
                 created,
             ),
             Asked::Claim { items } => {
@@ -429,6 +438,11 @@ impl Actor {
 }
 
 const EXPIRY: &str = "(extract(epoch FROM lease_expires_at) * 1000000)::bigint AS ends";
+
+const DEPENDENT: &str = "WITH joined AS MATERIALIZED (SELECT outcome FROM ff_add_execution_to_flow($1, $2)),
+         child AS MATERIALIZED (
+             SELECT c.* FROM joined, ff_create_execution('L', 'k', '\\x01', tags => $3, flow_id => $1) AS c)
+    SELECT c.outcome, c.execution_id FROM child AS c, ff_add_dependency($1, $2, c.execution_id)";
 
 const POLICIES: [&str; 4] = [
     "{}",

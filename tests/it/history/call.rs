@@ -20,8 +20,15 @@ pub struct Lease {
 /// What a call asks for. A claim's worker instance and a create's tag carry the call's number.
 #[derive(Clone, Debug)]
 pub enum Asked {
-    Create { items: usize, key: Option<String> },
-    Claim { items: usize },
+    Create {
+        items: usize,
+        key: Option<String>,
+    },
+    /// A member that waits for another one.
+    Child(Uuid),
+    Claim {
+        items: usize,
+    },
     Renew(Lease),
     Progress(Lease),
     Complete(Lease, Vec<u8>),
@@ -109,7 +116,8 @@ impl Asked {
     /// The execution it is about.
     pub fn execution(&self) -> Option<Uuid> {
         match self {
-            Asked::Cancel(id)
+            Asked::Child(id)
+            | Asked::Cancel(id)
             | Asked::Revoke(id)
             | Asked::Prioritise(id)
             | Asked::Replay(id)
@@ -141,6 +149,7 @@ impl Asked {
     pub fn most(&self) -> (usize, usize) {
         match self {
             Asked::Create { items, .. } => (*items, 0),
+            Asked::Child(_) => (1, 0),
             Asked::Claim { items } => (0, *items),
             Asked::CompleteAndClaim(..) => (0, 1),
             _ => (0, 0),

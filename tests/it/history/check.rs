@@ -11,6 +11,7 @@ use super::call::{Asked, Call, Effect, Fate, Mark, Reply};
 use super::facts::{Entry, Facts, Row};
 use super::life::{Life, Step, steps};
 
+mod flow;
 mod order;
 
 /// A rule that does not hold, and for what.
@@ -24,6 +25,7 @@ pub struct Violation {
 struct Record<'a> {
     calls: &'a [Call],
     rows: &'a BTreeMap<Uuid, Row>,
+    upstreams: &'a BTreeMap<Uuid, Uuid>,
     /// The steps of each execution in the order of the log.
     lives: BTreeMap<Uuid, Vec<Step<'a>>>,
     /// Calls that may have left a mark: those that were told so and not undone, and those that were told nothing.
@@ -48,6 +50,8 @@ pub fn check(calls: &[Call], facts: &Facts) -> Vec<Violation> {
     record.order_is_that_of_time();
     record.progress_was_the_holders();
     record.refusals_have_reasons();
+    record.edges_are_those_asked_for();
+    record.upstreams_come_first();
     record.violations
 }
 
@@ -55,6 +59,7 @@ pub fn check(calls: &[Call], facts: &Facts) -> Vec<Violation> {
 pub fn check_lives(facts: &Facts) -> Vec<Violation> {
     let mut record = Record::new(&[], facts);
     record.lives_are_legal();
+    record.upstreams_come_first();
     record.violations
 }
 
@@ -93,6 +98,7 @@ impl<'a> Record<'a> {
         Self {
             calls,
             rows: &facts.rows,
+            upstreams: &facts.upstreams,
             lives: entries.iter().map(|(id, of)| (*id, steps(of))).collect(),
             suspects,
             first,

@@ -2,7 +2,7 @@
 //!
 //! Silence excuses much, so a fault is put where somebody was told otherwise.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::json;
@@ -19,7 +19,7 @@ type Fault = (
     fn(&mut Vec<Call>, &mut Facts) -> bool,
 );
 
-const FAULTS: [Fault; 20] = [
+const FAULTS: [Fault; 21] = [
     ("a lease was told and not given", "lost", |calls, facts| {
         let told = granted(calls);
         let of_it = |entry: &Entry| entry.word == "lease.reclaimed" && of(&told, entry);
@@ -160,6 +160,16 @@ const FAULTS: [Fault; 20] = [
         call.map(|call| call.reply = Reply::Refused("FF403".into()))
             .is_some()
     }),
+    (
+        "a child ran before its upstream",
+        "dependency",
+        |_, facts| {
+            let start = facts.log.iter().find(|e| e.word == "lease.acquired");
+            let child = start.map(|entry| entry.execution);
+            let never = |id| facts.upstreams.insert(id, Uuid::nil());
+            child.map(never).is_some()
+        },
+    ),
     ("an answer repeats what never was", "answer", |calls, _| {
         let call = calls
             .iter_mut()
@@ -369,16 +379,7 @@ impl Story {
 fn a_story_without_a_fault_holds() {
     let story = Story::told();
     assert_eq!(check(&story.calls, &story.facts), []);
-    assert_eq!(
-        check(
-            &[],
-            &Facts {
-                log: Vec::new(),
-                rows: BTreeMap::new()
-            }
-        ),
-        []
-    );
+    assert_eq!(check(&[], &Facts::default()), []);
 }
 
 #[test]

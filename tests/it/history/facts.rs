@@ -52,6 +52,8 @@ pub struct Row {
 pub struct Facts {
     pub log: Vec<Entry>,
     pub rows: BTreeMap<Uuid, Row>,
+    /// Whom each member that waits for another waits for.
+    pub upstreams: BTreeMap<Uuid, Uuid>,
 }
 
 impl Facts {
@@ -61,6 +63,7 @@ impl Facts {
         let facts = Self {
             log: log(s),
             rows: rows(s),
+            upstreams: upstreams(s),
         };
         s.run("COMMIT");
         facts
@@ -138,4 +141,11 @@ fn rows(s: &mut Session) -> BTreeMap<Uuid, Row> {
         }
     }
     rows
+}
+
+fn upstreams(s: &mut Session) -> BTreeMap<Uuid, Uuid> {
+    s.rows("SELECT downstream_id, upstream_id FROM ff_engine.edge", &[])
+        .iter()
+        .map(|row| (row.uuid("downstream_id"), row.uuid("upstream_id")))
+        .collect()
 }

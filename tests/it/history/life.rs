@@ -198,6 +198,7 @@ impl Life {
             ("failed", Some("failed_terminal" | "max_reclaims_exceeded")) => {
                 ("failed", "ended_failure")
             }
+            ("skipped", None) => ("skipped", "ended_cancelled"),
             ("cancelled", Some("cancelled") | None) => ("cancelled", "ended_cancelled"),
             ("expired", Some("attempt_timeout" | "execution_deadline") | None) => {
                 ("expired", "ended_failure")
@@ -221,7 +222,7 @@ impl Life {
     /// What the row says otherwise.
     pub fn differs(&self, row: &Row) -> Option<String> {
         let states: &[&str] = match self.stand {
-            Stand::Ready => &["waiting", "delayed"],
+            Stand::Ready => &["waiting", "delayed", "waiting_children"],
             Stand::Paused => &["resumable", "delayed", "waiting"],
             Stand::Held(_) | Stand::Lost(_) => &["active"],
             Stand::Ended(outcome) => &[outcome],

@@ -23,7 +23,7 @@ fn stored(w: &mut World) -> Vec<i64> {
 }
 
 #[test]
-fn e_111_part_a_purged_execution_takes_its_streams_with_it() {
+fn e_111_a_purged_execution_takes_its_streams_with_it() {
     let mut w = World::new();
     let kept = w.claimed("", "lease_ttl => '1 d'");
     fill(&mut w, &kept.handle);
@@ -50,7 +50,7 @@ fn e_111_part_a_purged_execution_takes_its_streams_with_it() {
 }
 
 #[test]
-fn e_111_part_an_execution_whose_stream_is_being_written_is_purged_later() {
+fn e_111_an_execution_whose_stream_is_being_written_is_purged_later() {
     let mut w = World::new();
     for first in [true, false] {
         let claim = w.claimed("retention => '0'", "lease_ttl => '1 h'");

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier};
 
+use crate::rollback::assert_each_undone;
 use crate::support::pace::{apart, busy};
 use crate::support::stream::{ascend, best, ids};
 use crate::support::{Cells, World};
@@ -210,4 +211,68 @@ fn under_repeatable_read_one_of_two_appenders_gives_up() {
             assert_eq!(w.output(claim.id, "").len(), 1 + usize::from(started));
         }
     }
+}
+
+#[test]
+fn a_rollback_undoes_what_every_function_about_streams_has_done() {
+    let mut w = World::without_preload();
+    let claim = w.claimed("", "lease_ttl => '1 h'");
+    let other = w.claimed("", "lease_ttl => '1 h'");
+    for arguments in ["", "mode => 'durable_summary'", &best("1 s")] {
+        w.frame(&claim.handle, b"{}", arguments);
+    }
+    w.advance_ms(120_000);
+    let (begun, new) = (&claim.handle, &other.handle);
+    let mut steps = Vec::new();
+    for handle in [begun, new] {
+        for mode in [
+            "durable'",
+            "durable_summary'",
+            "best_effort_live', ttl => '1 min'",
+        ] {
+            steps.push(format!(
+                "ff_append_frame('{handle}', '{{}}', mode => '{mode})"
+            ));
+            steps.push(format!(
+                "ff_append_frames('{handle}', '{{\"{{}}\",\"{{}}\"}}', mode => '{mode})"
+            ));
+        }
+        steps.push(format!("ff_complete('{handle}')"));
+        steps.push(format!("ff_fail('{handle}', 'x')"));
+    }
+    steps.push(format!(
+        "ff_cancel_execution('{}', 'no', 'operator_override')",
+        claim.id
+    ));
+    steps.push("ff_reconcile_stream_gc()".to_owned());
+    assert_each_undone(&mut w, &steps);
+}
+
+#[test]
+fn frames_that_are_being_cleared_away_hold_up_nobody_and_are_not_left_behind() {
+    let mut w = World::new();
+    let claim = w.claimed("", "lease_ttl => '1 h'");
+    w.append_many(&claim.handle, 100, &best("1 s"));
+    w.advance_ms(61_000);
+    for over in ["COMMIT", "ROLLBACK"] {
+        let mut gc = w.session();
+        gc.run("BEGIN");
+        assert!(gc.reconcile("stream_gc", "").0 > 0, "frames are deleted");
+        // Appends push the same frames out.
+        w.run("SET lock_timeout = '5 s'");
+        w.append_many(&claim.handle, 100, &best("1 s"));
+        gc.run(over);
+        let seen = w.output(claim.id, "").len() as i64;
+        let status = w.stream_status(claim.id);
+        assert_eq!(
+            (seen, seen <= 100),
+            (status.big("retained_best_effort"), true)
+        );
+        w.advance_ms(61_000);
+    }
+    w.reconcile("stream_gc", "");
+    assert_eq!(
+        w.value::<i64>("SELECT count(*) FROM ff_engine.frame_live", &[]),
+        0
+    );
 }

@@ -110,7 +110,8 @@ fn check_events(session: &mut Session, states: &BTreeMap<Uuid, String>) {
         } else {
             state
         };
-        let ended = ["completed", "failed", "cancelled", "expired"].contains(&state.as_str());
+        let ended =
+            ["completed", "failed", "cancelled", "expired", "skipped"].contains(&state.as_str());
         let expected: &[&str] = if ended { &[outcome] } else { &[] };
         assert_eq!(told, expected, "{id} is {state}");
     }
@@ -166,7 +167,7 @@ fn all_states(session: &mut Session) -> BTreeMap<Uuid, String> {
 /// What is not finished, in words, and what the counts say of it.
 fn unfinished(session: &mut Session) -> Vec<String> {
     let sql = "SELECT to_jsonb(e) - 'tags' FROM ff_executions AS e
-                WHERE public_state NOT IN ('completed', 'failed', 'cancelled', 'expired') LIMIT 3";
+                WHERE public_state NOT IN ('completed', 'failed', 'cancelled', 'expired', 'skipped') LIMIT 3";
     let counts = "SELECT to_jsonb(c) FROM ff_count_executions() AS c";
     [
         sql,
@@ -190,7 +191,7 @@ pub fn finish_all(session: &mut Session) {
         session.rows("SELECT outcome FROM ff_complete_many($1)", &[&handles]);
         let open: i64 = session.value(
             "SELECT coalesce(sum(executions), 0)::bigint FROM ff_count_executions()
-              WHERE public_state NOT IN ('completed', 'failed', 'cancelled', 'expired')",
+              WHERE public_state NOT IN ('completed', 'failed', 'cancelled', 'expired', 'skipped')",
             &[],
         );
         open == 0

@@ -23,13 +23,15 @@ pub struct Crew {
 
 impl Crew {
     pub fn start(door: &Door, size: usize, habits: Habits) -> Self {
-        door.open().seed();
+        let mut first = door.open();
+        first.seed();
+        let flow = first.flow();
         let stop = Arc::new(AtomicBool::new(false));
         let board = Board::default();
         let workers = (0..size)
             .map(|number| {
                 let (door, stop, board) = (door.clone(), stop.clone(), board.clone());
-                apart(move || Worker::new(number, door, habits, board).work_until(&stop))
+                apart(move || Worker::new(number, door, habits, flow, board).work_until(&stop))
             })
             .collect();
         Self { stop, workers }

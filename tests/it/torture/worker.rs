@@ -109,6 +109,8 @@ pub struct Worker {
     number: usize,
     door: Door,
     habits: Habits,
+    /// Who depends on another becomes a member of this flow with it.
+    flow: Uuid,
     random: StdRng,
     client: Option<Client>,
     held: Vec<Held>,
@@ -117,11 +119,12 @@ pub struct Worker {
 }
 
 impl Worker {
-    pub fn new(number: usize, door: Door, habits: Habits, board: Board) -> Self {
+    pub fn new(number: usize, door: Door, habits: Habits, flow: Uuid, board: Board) -> Self {
         Self {
             number,
             door,
             habits,
+            flow,
             random: StdRng::seed_from_u64(number as u64),
             client: None,
             held: Vec::new(),
@@ -264,7 +267,8 @@ impl Worker {
         }
         match self.random.random_range(0..100) {
             0..18 => self.create(),
-            18..22 => self.create_many(),
+            18..20 => self.create_many(),
+            20..22 => self.create_child(),
             22..40 => self.claim(),
             40..44 => self.claim_by_grant(),
             44..52 => self.signal(),
@@ -322,6 +326,27 @@ impl Worker {
 
     fn create_many(&mut self) -> Option<Entries> {
         let rows = self.query("SELECT * FROM ff_create_many('L', 'k', '{a,b,c,d}')", &[])?;
+        Some(
+            rows.iter()
+                .map(|row| Entry::Created(row.uuid("execution_id")))
+                .collect(),
+        )
+    }
+
+    /// One that is released when an earlier one is completed, and skipped when that ends otherwise.
+    fn create_child(&mut self) -> Option<Entries> {
+        let recent = self.journal.created.iter().rev().take(20);
+        let n = self.random.random_range(0..20);
+        let Some(upstream) = recent.copied().nth(n) else {
+            return self.create();
+        };
+        let rows = self.query(
+            "WITH joined AS MATERIALIZED (SELECT outcome FROM ff_add_execution_to_flow($1, $2)),
+                  child AS MATERIALIZED (
+                      SELECT c.* FROM joined, ff_create_execution('L', 'k', '\\x01', flow_id => $1) AS c)
+             SELECT c.execution_id FROM child AS c, ff_add_dependency($1, $2, c.execution_id)",
+            &[&self.flow.clone(), &upstream],
+        )?;
         Some(
             rows.iter()
                 .map(|row| Entry::Created(row.uuid("execution_id")))

@@ -125,9 +125,7 @@ fn read(
     let namespace = top.text("namespace").unwrap_or("default");
     top.check("namespace", text::identifier("namespace", namespace));
     let kind = top.text("flow_kind").unwrap_or("dag");
-    if kind.is_empty() || kind.len() > text::MAX_IDENTIFIER_BYTES {
-        top.fault("flow_kind", "empty or too long");
-    }
+    top.check("flow_kind", text::literal("flow_kind", kind));
     let labels = top.map("tags").cloned().unwrap_or_default();
     top.check("tags", tags::check(&labels));
     let derived = key.map(|key| Uuid::new_v5(&BY_KEY, format!("{namespace}\n{key}").as_bytes()));

@@ -49,19 +49,12 @@ fn with(nodes: Value, edges: Value) -> Value {
     json!({"defaults": {"lane": "l", "kind": "k"}, "nodes": nodes, "edges": edges})
 }
 
+/// The document of §40.11.
 fn example() -> Value {
-    json!({
-        "flow_kind": "dag", "namespace": "default", "sealed": true, "tags": {"app.run": "42"},
-        "budgets": [], "quotas": [],
-        "defaults": {"lane": "gpu", "kind": "step", "priority": 5},
-        "nodes": {
-            "fetch": {"payload_json": {"url": "u"}},
-            "a": {"after": ["fetch"]}, "b": {"after": ["fetch"], "delay_ms": 5000},
-            "join": {"after": ["a", "b"], "group": {"kind": "quorum", "k": 1, "on_satisfied": "let_run"}},
-            "report": {"payload_text": "done"}
-        },
-        "edges": [{"from": "join", "to": "report", "data_passing_ref": "result", "dependency_kind": "success_only"}]
-    })
+    serde_json::from_str(include_str!(
+        "../../../../tests/contract/flow_document.json"
+    ))
+    .unwrap()
 }
 
 #[test]
