@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use pgrx::pg_sys;
 
-use super::find::Search;
 use super::indexes::Indexes;
+use super::search::Search;
 use super::{Named, Open, Table};
 use crate::pg::spi::{Arg, Db};
 
@@ -105,17 +105,26 @@ impl Table {
         let open = self.open(columns);
         // SAFETY: the search ends before the relation is closed.
         unsafe {
-            let mut search = Search::of_latest(&open);
+            let noted = pg_sys::table_slot_create(open.relation, std::ptr::null_mut());
+            let mut search = None;
             let mut remove_all = |key: &R| {
+                let key = key.as_ref();
+                if open.revisit(key, noted) {
+                    return !leaving(noted) && remove(&open, noted);
+                }
+                let search = search.get_or_insert_with(|| Search::of_latest(&open));
                 let mut any = false;
-                search.by(key.as_ref());
+                search.by(key);
                 while let Some(slot) = search.next() {
                     any |= !leaving(slot) && remove(&open, slot);
                 }
                 any
             };
             let deleted = keys.iter().map(&mut remove_all).collect();
-            search.end();
+            if let Some(search) = search {
+                search.end();
+            }
+            pg_sys::ExecDropSingleTupleTableSlot(noted);
             open.close();
             pg_sys::CommandCounterIncrement();
             deleted
