@@ -1,6 +1,8 @@
 -- The event log: append-only, one row per transition. A row whose transition ended a lease in order and the
 -- execution with it reads as two events: `released` with event_id, then its own with event_id + 1.
-CREATE SEQUENCE ff_engine.event_id AS bigint INCREMENT BY 2;
+--
+-- One value of the sequence numbers a thousand events, so that a batch asks for one.
+CREATE SEQUENCE ff_engine.event_id AS bigint INCREMENT BY 2000;
 
 CREATE TABLE ff_engine.event (
     event_id      bigint      NOT NULL DEFAULT nextval('ff_engine.event_id'),

@@ -149,7 +149,7 @@ fn walk(order: &Finder, queue: i32, from: &Position, mut work: impl FnMut(Positi
 /// Locks candidates of one queue from a position on, in claim order, leaving out what others hold; with the place at
 /// which the first one stood in the queue, wherever its priority has moved it since.
 pub fn take(db: &Db, queue: i32, from: Position, w: Wanted) -> (Vec<Candidate>, Option<Position>) {
-    let mut taken = Vec::new();
+    let mut taken = Vec::with_capacity(w.limit.clamp(0, 50) as usize);
     let mut first = None;
     // Entries are read on the snapshot of the executions, so that both are seen or neither.
     execution::candidates(db, w.limit.max(0) as usize, |candidates| {

@@ -201,6 +201,7 @@ fn hand_out(
     let claimer = store::claimer::intern(db, &claim.claimer);
     let installation = installation::id(db);
     let mut changes = Vec::with_capacity(candidates.len());
+    claimed.reserve(candidates.len());
     for candidate in candidates {
         let before = candidate.execution;
         let policy = policy(candidate.input.policy.as_ref())?;

@@ -35,7 +35,7 @@ impl Near {
     pub(super) fn new(keys: usize, from: pg_sys::ScanKeyData) -> Option<Box<Near>> {
         (keys >= MANY).then(|| {
             Box::new(Near {
-                entries: Vec::new(),
+                entries: Vec::with_capacity(2 * keys),
                 // Covers nothing yet.
                 stretch: ([0; 16], Some([0; 16])),
                 stride: 2 * keys,

@@ -33,9 +33,7 @@ impl Table {
                 }
                 let filled = slots.get(..some.len()).unwrap_or_default();
                 append(&open, filled);
-                for slot in filled {
-                    indexes.insert(*slot, false, false);
-                }
+                indexes.insert_all(filled);
             }
             indexes.close();
             for slot in slots {

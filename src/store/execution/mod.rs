@@ -122,8 +122,10 @@ fn lock_by(db: &Db, ids: &[Uuid], held: Held) -> Vec<Execution> {
     }
     BY_ID.find(db, ID, |finder| {
         finder.expect(ids.len());
+        let mut all = Vec::with_capacity(ids.len());
         let locked = |id: Uuid| finder.lock(&[id.into()], held, decode);
-        ids.into_iter().filter_map(locked).inspect(hold).collect()
+        all.extend(ids.into_iter().filter_map(locked).inspect(hold));
+        all
     })
 }
 
