@@ -25,5 +25,6 @@ CREATE TABLE ff_engine.event (
     tags          jsonb,
     details       jsonb                          -- what the typed columns do not say
 );
-CREATE INDEX event_window ON ff_engine.event (txid, event_id);
-CREATE INDEX event_execution ON ff_engine.event (execution_id, event_id);
+-- No two entries are equal, so there is nothing to deduplicate.
+CREATE INDEX event_window ON ff_engine.event (txid, event_id) WITH (deduplicate_items = off);
+CREATE INDEX event_execution ON ff_engine.event (execution_id, event_id) WITH (deduplicate_items = off);

@@ -74,9 +74,9 @@ fn finish(
     let mut ids: Vec<Uuid> = callers.iter().flatten().map(|c| c.id).collect();
     ids.sort_unstable();
     ids.dedup();
-    let mut locked: BTreeMap<Uuid, Execution> = store::execution::lock_all(db, &ids)
+    let mut locked: BTreeMap<Uuid, Box<Execution>> = store::execution::lock_all(db, &ids)
         .into_iter()
-        .map(|e| (e.place.id, e))
+        .map(|e| (e.place.id, Box::new(e)))
         .collect();
     let now = clock::now();
     let mut changes: Vec<Change> = Vec::with_capacity(ids.len());

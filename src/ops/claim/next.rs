@@ -201,7 +201,8 @@ fn hand_out(
     let claimer = store::claimer::intern(db, &claim.claimer);
     let installation = installation::id(db);
     let mut changes = Vec::with_capacity(candidates.len());
-    claimed.reserve(candidates.len());
+    // What the worker of each change is told beside it; none where it brings the end.
+    let mut told = Vec::with_capacity(candidates.len());
     for candidate in candidates {
         let before = candidate.execution;
         let policy = policy(candidate.input.policy.as_ref())?;
@@ -209,6 +210,7 @@ fn hand_out(
             && i64::from(before.reclaims) >= reclaim_limit(&policy, None)
         {
             changes.push(transition::exhaust_reclaims(before, now));
+            told.push(None);
             continue;
         }
         let namespace = queues.iter().find(|(id, _)| *id == before.place.queue);
@@ -222,10 +224,15 @@ fn hand_out(
         };
         let terms = terms(before.place.partition, claimer, claim.ttl_ms);
         let (change, kind) = transition::claim(before, &terms, &policy, now);
-        claimed.push(Claimed::by(&change, kind, input, installation));
         changes.push(change);
+        told.push(Some((kind, input)));
     }
     save::apply(db, &changes, now);
+    let handed_out = changes.into_iter().zip(told).filter_map(|(change, told)| {
+        let (kind, input) = told?;
+        Some(Claimed::by(change, kind, input, installation))
+    });
+    claimed.extend(handed_out);
     Ok(())
 }
 

@@ -266,7 +266,7 @@ fn insert(db: &Db, d: &Document, lanes: &BTreeMap<&str, Lane>, namespace: i32, n
     flow_graph::insert_graph(db, d, now);
     let change = |(e, ..): (Execution, &Request, Option<Value>)| Change {
         before: None,
-        after: e,
+        after: Box::new(e),
         events: Vec::new(),
         archive: None,
         waits: Default::default(),

@@ -134,6 +134,10 @@ impl Finder<'_> {
             let mut search = self.search.borrow_mut();
             search.by(key);
             let slot = search.next()?;
+            // Cheaper than to find it out by trying, for who passes over what many others hold.
+            if held(slot) {
+                return None;
+            }
             let seen = read(&Composite::of_slot(slot))?;
             let locked = lock_here(self.open, self.snapshot, slot, Held::Skip);
             if locked == Locked::Not {
@@ -204,5 +208,21 @@ unsafe fn lock_here(
             );
         }
         _ => Locked::Not,
+    }
+}
+
+/// Whether a transaction that still runs, another one than this, holds a row or is taking it away.
+///
+/// # Safety
+/// The slot holds a row of a heap.
+pub(super) unsafe fn held(slot: *mut pg_sys::TupleTableSlot) -> bool {
+    // SAFETY: as the caller promises; the row stays pinned.
+    unsafe {
+        let header = &*(*(*slot.cast::<pg_sys::HeapTupleTableSlot>()).tuple).t_data;
+        let plain = (pg_sys::HEAP_XMAX_INVALID | pg_sys::HEAP_XMAX_IS_MULTI) as u16;
+        let by = header.t_choice.t_heap.t_xmax;
+        header.t_infomask & plain == 0
+            && !pg_sys::TransactionIdIsCurrentTransactionId(by)
+            && pg_sys::TransactionIdIsInProgress(by)
     }
 }

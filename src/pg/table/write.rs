@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use pgrx::pg_sys;
 
+use super::find::held;
 use super::indexes::Indexes;
 use super::search::Search;
 use super::{Named, Open, Table};
@@ -108,13 +109,13 @@ impl Table {
             let mut remove_all = |key: &R| {
                 let key = key.as_ref();
                 if open.revisit(key, noted) {
-                    return !leaving(noted) && remove(&open, noted);
+                    return !held(noted) && remove(&open, noted);
                 }
                 let search = search.get_or_insert_with(|| Search::of_latest(&open));
                 let mut any = false;
                 search.by(key);
                 while let Some(slot) = search.next() {
-                    any |= !leaving(slot) && remove(&open, slot);
+                    any |= !held(slot) && remove(&open, slot);
                 }
                 any
             };
@@ -265,22 +266,6 @@ pub(super) unsafe fn replace(
             indexes.insert(new, true, summarizing);
         }
         true
-    }
-}
-
-/// Whether another transaction that still runs is deleting a row.
-///
-/// # Safety
-/// The slot holds a row of a heap.
-unsafe fn leaving(slot: *mut pg_sys::TupleTableSlot) -> bool {
-    // SAFETY: as the caller promises; the row stays pinned.
-    unsafe {
-        let header = &*(*(*slot.cast::<pg_sys::HeapTupleTableSlot>()).tuple).t_data;
-        let plain = (pg_sys::HEAP_XMAX_INVALID | pg_sys::HEAP_XMAX_IS_MULTI) as u16;
-        let by = header.t_choice.t_heap.t_xmax;
-        header.t_infomask & plain == 0
-            && !pg_sys::TransactionIdIsCurrentTransactionId(by)
-            && pg_sys::TransactionIdIsInProgress(by)
     }
 }
 
