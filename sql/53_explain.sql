@@ -168,7 +168,9 @@ BEGIN ATOMIC
         UNION ALL
         SELECT r.* FROM asked AS a CROSS JOIN LATERAL ff_engine.explain_dependencies(a.id, a.now) AS r
         UNION ALL
-        SELECT r.* FROM asked AS a CROSS JOIN LATERAL ff_engine.explain_routing(a.id, a.now) AS r)
+        SELECT r.* FROM asked AS a CROSS JOIN LATERAL ff_engine.explain_routing(a.id, a.now) AS r
+        UNION ALL
+        SELECT r.* FROM asked AS a CROSS JOIN LATERAL ff_engine.explain_limits(a.id, a.now) AS r)
     SELECT r.reason, r.since, r.detail, r.remedy
       FROM (SELECT h.* FROM holding AS h
             UNION ALL

@@ -46,7 +46,8 @@ BEGIN ATOMIC
                ('grant', e.grant_id IS NULL OR e.grant_expires_at IS NOT NULL
                          AND EXISTS (SELECT FROM ff_engine.claimer AS c WHERE c.claimer_id = e.grant_claimer_id)
                          AND (e.lifecycle_phase = 'a' AND e.grant_kind = 'r' OR e.grant_kind = 'c' AND e.lifecycle_phase = 'r' AND e.eligibility_state IN ('e', 'r')),
-                         'only what may be handed out is reserved')
+                         'only what may be handed out is reserved'),
+               ('slots', e.slots = '[]' OR e.lifecycle_phase = 'a' OR e.grant_id IS NOT NULL, 'a slot is held for a run or a reservation')
                ) AS v (invariant, holds, detail)
          WHERE v.holds IS NOT TRUE),
 
@@ -86,6 +87,37 @@ BEGIN ATOMIC
          WHERE (u.notes = 1 AND u.queue_id = e.queue_id AND u.rank = 9000 - e.priority AND u.created_at = e.created_at
                 AND u.recheck_at IS NOT DISTINCT FROM e.recheck_at) IS NOT TRUE),
 
+    -- what waits for a budget or a quota is noted, once and in its place, and nothing else is but what was let go
+    denied AS (
+        SELECT coalesce(e.execution_id, d.execution_id) AS execution_id, 'denied' AS invariant,
+               CASE WHEN e.execution_id IS NULL THEN 'a note without an execution that waits for a budget or a quota'
+                    WHEN d.execution_id IS NULL THEN 'an execution that waits for a budget or a quota is not noted'
+                    ELSE 'the note stands in another place than the execution, or more than once' END AS detail
+          FROM (SELECT x.execution_id, x.priority, x.created_at, x.offered_by IS NOT NULL AS offered,
+                       coalesce(x.offered_by, x.blocked_by_policy, '00000000-0000-0000-0000-000000000000') AS policy_id,
+                       CASE WHEN x.offered_by IS NULL THEN x.recheck_at ELSE x.offered_until END AS recheck_at
+                  FROM ff_engine.execution_row AS x
+                 WHERE x.eligibility_state IN ('b', 'q') OR x.offered_by IS NOT NULL) AS e
+          FULL JOIN (SELECT y.execution_id, count(*) AS notes, min(y.policy_id::text)::uuid AS policy_id, min(y.rank) AS rank,
+                            min(y.created_at) AS created_at, min(y.recheck_at) AS recheck_at, bool_or(y.offered) AS offered
+                       FROM ff_engine.denied AS y GROUP BY y.execution_id) AS d ON d.execution_id = e.execution_id
+         WHERE (d.notes = 1 AND d.policy_id = e.policy_id AND d.rank = 9000 - e.priority AND d.created_at = e.created_at
+                AND d.offered = e.offered AND d.recheck_at IS NOT DISTINCT FROM e.recheck_at) IS NOT TRUE),
+
+    -- a spread limit is neither more nor less than its parts
+    escrow AS (
+        SELECT NULL::uuid AS execution_id, 'escrow' AS invariant,
+               format('budget %s, %s: allotted %s, pool %s, credit %s, limit %s', b.budget_id, l.key, u.allotted, p.unallotted,
+                      p.credit, l.value) AS detail
+          FROM ff_engine.budget AS b
+         CROSS JOIN LATERAL jsonb_each_text(b.hard_limits) AS l
+          LEFT JOIN ff_engine.budget_pool AS p ON p.budget_id = b.budget_id AND p.dimension = l.key
+         CROSS JOIN LATERAL (SELECT coalesce(sum(x.allotted), 0) AS allotted FROM ff_engine.budget_usage AS x
+                              WHERE x.budget_id = b.budget_id AND x.dimension = l.key AND x.period = b.period) AS u
+         WHERE b.stripes > 1 AND b.enforcement_mode = 'strict'
+           AND (p.period < b.period OR u.allotted + p.unallotted = l.value::bigint + p.credit) IS NOT TRUE),
+
+    -- what falls due has a timer no later than that; a terminal execution may still stand among the living
     -- what falls due has a timer no later than that; a terminal execution may still stand among the living, and one
     -- that is listed to be purged may wait a moment for others
     timer AS (
@@ -303,6 +335,8 @@ BEGIN ATOMIC
            SELECT execution_id, invariant, detail FROM local
            UNION ALL SELECT execution_id, invariant, detail FROM ready
            UNION ALL SELECT execution_id, invariant, detail FROM unrouted
+           UNION ALL SELECT execution_id, invariant, detail FROM denied
+           UNION ALL SELECT execution_id, invariant, detail FROM escrow
            UNION ALL SELECT execution_id, invariant, detail FROM timer
            UNION ALL SELECT execution_id, invariant, detail FROM lost
            UNION ALL SELECT execution_id, invariant, detail FROM counts

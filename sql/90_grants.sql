@@ -144,6 +144,30 @@ BEGIN
                 ('ff_read_events', 'Reads events after a position, none lost, however late they commit.'),
                 ('ff_events_cursor', 'A cursor for a position (now, start or a cursor) or for an instant.'),
                 ('ff_execution_events', 'Pages through the retained events of one execution.'),
+                -- budgets and quotas
+                ('ff_create_budget', 'Makes a budget and attaches it to its scope.'),
+                ('ff_set_budget_limits', 'Replaces the hard and soft limits of a budget.'),
+                ('ff_attach_budget', 'Applies a budget to an execution, a flow, a lane, a namespace or everything.'),
+                ('ff_detach_budget', 'Ends what ff_attach_budget began.'),
+                ('ff_report_usage', 'Charges what a worker has used to one budget, or to all that apply to its execution.'),
+                ('ff_report_usage_admin', 'Charges usage that no execution has caused.'),
+                ('ff_record_spend', 'Charges usage and remembers which execution caused it.'),
+                ('ff_release_budget', 'Takes back what an execution has spent in this period.'),
+                ('ff_enforce_budget', 'Cancels, fails or suspends executions under a budget, once.'),
+                ('ff_reset_budget', 'Begins a new period of a budget: everything used reads zero.'),
+                ('ff_get_budget_status', 'Definition, usage and breaches of a budget.'),
+                ('ff_read_budget_usage_and_limits', 'Usage and limits of a budget, one row per dimension.'),
+                ('ff_list_budgets', 'Pages through the budgets.'),
+                ('ff_list_budget_attachments', 'What a budget applies to.'),
+                ('ff_effective_limits', 'Every budget and quota that applies to an execution, and whether it would admit it now.'),
+                ('ff_create_quota_policy', 'Makes a quota policy: starts per sliding window, executions at once.'),
+                ('ff_set_quota_limits', 'Changes the limits of a quota policy; what runs goes on.'),
+                ('ff_attach_quota', 'Applies a quota policy to an execution, a flow, a lane, a namespace or everything.'),
+                ('ff_detach_quota', 'Ends what ff_attach_quota began.'),
+                ('ff_read_quota_policy_limits', 'The limits of a quota policy.'),
+                ('ff_get_quota_status', 'How much of a quota policy is in use, and when it next has room.'),
+                ('ff_check_admission', 'Asks a quota policy for the start of an execution, and takes what it needs.'),
+                ('ff_release_admission', 'Gives the slot of an execution back.'),
                 -- the engine
                 ('ff_version', 'Versions of extension, API and server, and how the library runs.'),
                 ('ff_capabilities', 'One row per feature and whether this installation supports it.'),
@@ -169,6 +193,10 @@ BEGIN
                 ('ff_promote_delayed', 'Makes one execution eligible if its delay is over, or says in a word why not.'),
                 ('ff_expire_execution', 'Applies attempt_timeout or execution_deadline to one execution if it is due, or says in a word why not.'),
                 ('ff_reconcile_unblock', 'Makes executions eligible that were waiting for a worker that is there now.'),
+                ('ff_reconcile_budget_reset', 'Begins the next period of budgets whose period has ended.'),
+                ('ff_reconcile_budget_enforce', 'Cancels the executions under breached budgets that say so.'),
+                ('ff_reconcile_budget_counters', 'Repairs budgets whose rows contradict each other, and deletes lapsed keys of reports.'),
+                ('ff_reconcile_quota_counters', 'Frees slots that nobody should hold, and restores missing tokens and slots.'),
                 ('ff_reconcile_worker_ttl', 'Deletes registrations of workers that have lapsed.'),
                 -- output streams
                 ('ff_append_frame', 'Appends one frame to the output stream of the attempt that a handle holds.'),
@@ -278,6 +306,17 @@ COMMENT ON TABLE ff_engine.waitpoint_secret IS 'signing keys of waitpoint tokens
 COMMENT ON TABLE ff_engine.signal IS 'signals in the order they were accepted';
 COMMENT ON TABLE ff_engine.signal_key IS 'idempotency keys of signals';
 COMMENT ON TABLE ff_engine.token_failure IS 'when a waitpoint token of an execution was last refused';
+COMMENT ON TABLE ff_engine.budget IS 'budgets: limits, periods, breaches';
+COMMENT ON TABLE ff_engine.budget_usage IS 'what dimensions of budgets have used, by stripe';
+COMMENT ON TABLE ff_engine.budget_pool IS 'what no stripe has been given of a spread limit';
+COMMENT ON TABLE ff_engine.budget_ledger IS 'spend by the execution that caused it';
+COMMENT ON TABLE ff_engine.budget_dedup IS 'keys of reports that were applied';
+COMMENT ON TABLE ff_engine.attachment IS 'what budgets and quota policies apply to';
+COMMENT ON TABLE ff_engine.denied IS 'executions that a budget or a quota holds back';
+COMMENT ON TABLE ff_engine.quota IS 'quota policies';
+COMMENT ON TABLE ff_engine.quota_token IS 'one row per start that a window allows';
+COMMENT ON TABLE ff_engine.quota_slot IS 'one row per execution that may run at once';
+COMMENT ON VIEW ff_engine.budget_dimension IS 'usage and limits of budgets by dimension';
 COMMENT ON TABLE ff_engine.stream IS 'output streams that have frames';
 COMMENT ON TABLE ff_engine.stream_live IS 'counters of best-effort frames, lost in a crash';
 COMMENT ON TABLE ff_engine.frame IS 'durable frames and patches of output streams';

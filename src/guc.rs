@@ -96,6 +96,9 @@ ints! {
     SUSPEND_DEDUP_GRACE = c"ff_engine.suspend_dedup_grace", 60_000, 0, DAY_MS, Ms, 20, c"How long beyond its timeout the key of a suspend is remembered.";
     SUSPEND_DEDUP_MAX = c"ff_engine.suspend_dedup_max", 7 * DAY_S, 0, i32::MAX, S, 20, c"How long the key of a suspend is remembered at most.";
     DEFAULT_ROTATION_GRACE = c"ff_engine.default_rotation_grace", DAY_S, 0, i32::MAX, S, 20, c"How long a retired signing key goes on verifying when none is given.";
+    USAGE_DEDUP_TTL = c"ff_engine.usage_dedup_ttl", DAY_S, 1, i32::MAX, S, 50, c"Lifetime of the deduplication key of a usage report.";
+    BUDGET_ENFORCE_BATCH = c"ff_engine.budget_enforce_batch", 500, 1, 100_000, None, 50, c"Executions that one pass of budget enforcement acts on.";
+    ADMISSION_GRACE = c"ff_engine.admission_grace", 60_000, 0, DAY_MS, Ms, 50, c"Age after which an admission slot without a running execution is freed.";
     MAX_FRAME_BYTES = c"ff_engine.max_frame_bytes", 65_536, 0, 1_048_576, B, 30, c"Limit on the payload of a frame.";
     MAX_SUMMARY_BYTES = c"ff_engine.max_summary_bytes", 1_048_576, 2, 67_108_864, B, 30, c"Limit on a summary document.";
     STREAM_DURABLE_MAXLEN = c"ff_engine.stream_durable_maxlen", 10_000, 0, i32::MAX, None, 30, c"Durable frames a stream keeps when nothing else is said; 0 means all.";

@@ -51,7 +51,13 @@ extension_sql_file!(
     name = "stream",
     requires = ["flow_counts"]
 );
-extension_sql_file!("../sql/18_event.sql", name = "event", requires = ["stream"]);
+extension_sql_file!(
+    "../sql/15_budget.sql",
+    name = "budget",
+    requires = ["stream"]
+);
+extension_sql_file!("../sql/16_quota.sql", name = "quota", requires = ["budget"]);
+extension_sql_file!("../sql/18_event.sql", name = "event", requires = ["quota"]);
 extension_sql_file!(
     "../sql/30_bindings.sql",
     name = "bindings",
@@ -145,9 +151,19 @@ extension_sql_file!(
     ]
 );
 extension_sql_file!(
+    "../sql/53_limits.sql",
+    name = "limit_reads",
+    requires = [
+        "flow_lists",
+        check::ff_engine::known_budget,
+        check::ff_engine::known_quota,
+        check::ff_engine::given_as,
+    ]
+);
+extension_sql_file!(
     "../sql/53_explain.sql",
     name = "explain",
-    requires = ["flow_lists"]
+    requires = ["limit_reads"]
 );
 extension_sql_file!(
     "../sql/54_health.sql",

@@ -27,6 +27,36 @@ mod ff_engine {
         checked(required(execution_id, "execution_id"))
     }
 
+    /// True, for a budget that was found.
+    #[pg_extern(stable, parallel_safe)]
+    pub fn known_budget(budget_id: Option<Uuid>, found: Option<bool>) -> bool {
+        let id = checked(required(budget_id, "budget_id"));
+        if found != Some(true) {
+            Error::new(Kind::BudgetNotFound)
+                .with("budget_id", uuid_in(id).to_string())
+                .raise()
+        }
+        true
+    }
+
+    /// True, for a quota policy that was found.
+    #[pg_extern(stable, parallel_safe)]
+    pub fn known_quota(quota_policy_id: Option<Uuid>, found: Option<bool>) -> bool {
+        let id = checked(required(quota_policy_id, "quota_policy_id"));
+        if found != Some(true) {
+            Error::new(Kind::QuotaPolicyNotFound)
+                .with("quota_policy_id", uuid_in(id).to_string())
+                .raise()
+        }
+        true
+    }
+
+    /// The id of an object, which must not be NULL.
+    #[pg_extern(stable, parallel_safe)]
+    pub fn given_as(id: Option<Uuid>, argument: &str) -> Uuid {
+        checked(required(id, argument))
+    }
+
     /// An id that must not be NULL.
     #[pg_extern(stable, parallel_safe)]
     pub fn given_id(id: Option<Uuid>, argument: &str) -> Uuid {

@@ -14,6 +14,7 @@ use crate::pg::spi::Db;
 
 pub mod attempt;
 pub mod background;
+pub mod budget;
 pub mod check;
 pub mod claim;
 pub mod claim_row;
@@ -31,6 +32,7 @@ pub mod key;
 pub mod lane;
 pub mod lease;
 pub mod operator;
+pub mod quota;
 pub mod reconcile;
 pub mod role;
 pub mod server;

@@ -84,6 +84,14 @@ reconcilers! {
     ff_reconcile_execution_deadline = "execution_deadline";
     /// Drops grants that nobody has taken up in time.
     ff_reconcile_grant_expiry = "grant_expiry";
+    /// Begins the next period of budgets whose period has ended.
+    ff_reconcile_budget_reset = "budget_reset";
+    /// Cancels what is under breached budgets that say so.
+    ff_reconcile_budget_enforce = "budget_enforce";
+    /// Repairs budgets and forgets lapsed keys of reports.
+    ff_reconcile_budget_counters = "budget_counters";
+    /// Frees slots that nobody should hold, and restores those that are missing.
+    ff_reconcile_quota_counters = "quota_counters";
     /// Makes executions eligible that a live worker can run now.
     ff_reconcile_unblock = "unblock";
     /// Deletes lapsed registrations of workers.

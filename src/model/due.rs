@@ -78,6 +78,38 @@ pub fn unrouted(e: &Execution) -> Option<Unrouted> {
     })
 }
 
+/// An execution that a budget or a quota holds back, where the engine looks for such ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Denied {
+    /// What denied it; nil if a caller blocked it.
+    pub policy: Uuid,
+    /// Place among those that it denied.
+    pub position: Position,
+    /// Not to be looked at earlier; of one that is on its way: how long it counts.
+    pub recheck_at: Option<Instant>,
+    /// It has been let go and is on its way.
+    pub offered: bool,
+}
+
+/// Where the engine would find the execution once there is room for it, if it waits for that, or has waited and now
+/// takes the room that there is.
+pub fn denied(e: &Execution) -> Option<Denied> {
+    let entry = |policy, recheck_at, offered| Denied {
+        policy,
+        position: position(e),
+        recheck_at,
+        offered,
+    };
+    if let Some((quota, until)) = e.offered {
+        return Some(entry(quota, Some(until), true));
+    }
+    let waits = matches!(
+        e.vector.eligibility,
+        Eligibility::Budget | Eligibility::Quota
+    );
+    waits.then(|| entry(e.blocked_by_policy.unwrap_or_default(), e.recheck_at, false))
+}
+
 /// The next instant at which the engine itself has to act on the execution.
 pub fn next_due(e: &Execution) -> Option<Instant> {
     if e.is_terminal() {

@@ -34,6 +34,9 @@ pub enum Code {
     OperatorFlowReopened = 32,
     OperatorFlowCancelRequested = 33,
     OperatorFlowCancelDrained = 34,
+    OperatorBudgetHardBreach = 36,
+    OperatorBudgetSoftBreach = 37,
+    OperatorBudgetReset = 38,
     WorkerRegistered = 41,
     WorkerRefreshed = 42,
     WorkerMarkedDead = 43,
@@ -69,7 +72,7 @@ pub const FAMILIES: [&str; 7] = [
 
 impl Code {
     /// Every code.
-    pub const ALL: [Code; 45] = [
+    pub const ALL: [Code; 48] = [
         Code::LeaseAcquired,
         Code::LeaseRenewed,
         Code::LeaseReleased,
@@ -95,6 +98,9 @@ impl Code {
         Code::OperatorFlowReopened,
         Code::OperatorFlowCancelRequested,
         Code::OperatorFlowCancelDrained,
+        Code::OperatorBudgetHardBreach,
+        Code::OperatorBudgetSoftBreach,
+        Code::OperatorBudgetReset,
         Code::WorkerRegistered,
         Code::WorkerRefreshed,
         Code::WorkerMarkedDead,
@@ -145,6 +151,9 @@ impl Code {
             Code::OperatorFlowReopened => ("operator", "flow_reopened"),
             Code::OperatorFlowCancelRequested => ("operator", "flow_cancel_requested"),
             Code::OperatorFlowCancelDrained => ("operator", "flow_cancel_drained"),
+            Code::OperatorBudgetHardBreach => ("operator", "budget_hard_breach"),
+            Code::OperatorBudgetSoftBreach => ("operator", "budget_soft_breach"),
+            Code::OperatorBudgetReset => ("operator", "budget_reset"),
             Code::WorkerRegistered => ("worker", "registered"),
             Code::WorkerRefreshed => ("worker", "refreshed"),
             Code::WorkerMarkedDead => ("worker", "marked_dead"),

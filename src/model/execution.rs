@@ -194,6 +194,12 @@ pub struct Execution {
     pub suspension_timeout: Option<Instant>,
     /// The attempt has at most so many waitpoints that no suspension uses.
     pub pending_waitpoints: i32,
+    /// Budgets or quotas are attached to the execution itself.
+    pub limited: bool,
+    /// Quotas whose slots it holds while it runs or is reserved.
+    pub slots: Vec<Uuid>,
+    /// A quota that had room let it go, and counts it as on its way until then.
+    pub offered: Option<(Uuid, Instant)>,
     /// Tags, carried.
     pub tags: Option<Carried>,
     /// Last change of the vector.

@@ -3,6 +3,7 @@
 //! May import std, serde, serde_json, uuid, hmac, sha2, base64 and `error`; nothing else.
 #![forbid(unsafe_code)]
 
+pub mod budget;
 pub mod capability;
 pub mod condition;
 pub mod cursor;
@@ -22,7 +23,9 @@ pub mod moved;
 pub mod packed;
 pub mod policy;
 pub mod privilege;
+pub mod quota;
 pub mod registration;
+pub mod reset;
 pub mod retry;
 pub mod stream;
 pub mod suspension;

@@ -202,6 +202,11 @@ impl Policy {
         parse::policy(value)
     }
 
+    /// Whether it names budgets or a quota.
+    pub fn limits(&self) -> bool {
+        !self.budget_ids.is_empty() || self.quota_policy_id.is_some()
+    }
+
     /// The document that is stored: members in a fixed order, without nulls and empty parts, ids
     /// and capability lists in one spelling. Absent when the document says nothing at all, so that
     /// `{}` and a document of nulls are stored alike. What was given explicitly stays, even where

@@ -101,7 +101,7 @@ impl Instant {
 /// Year, month and day of the proleptic Gregorian calendar, from days since 2000-01-01.
 ///
 /// Counts years from March 1st of year 0, so that the leap day is the last day of its year.
-fn civil(days: i64) -> (i64, i64, i64) {
+pub(super) fn civil(days: i64) -> (i64, i64, i64) {
     let days = days + 730_425;
     let era = days.div_euclid(146_097);
     let day_of_era = days.rem_euclid(146_097);

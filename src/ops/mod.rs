@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod attempt;
+pub mod budget;
 pub mod claim;
 pub mod clock;
 pub mod event;
@@ -16,7 +17,9 @@ pub mod grant;
 pub mod installation;
 pub mod lane;
 pub mod lease;
+pub mod limit;
 pub mod operator;
+pub mod quota;
 pub mod role;
 pub mod save;
 pub mod stream;

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use uuid::Uuid;
 
 use crate::model::due::{self, Ready};
+use crate::model::execution::Execution;
 use crate::model::moved::Moved;
 use crate::model::time::Instant;
 use crate::model::transition::{Blob, Change};
@@ -68,6 +69,8 @@ pub fn settle(db: &Db, changes: &[Change], now: Instant) {
     let mut gone = Vec::new();
     let mut new = Vec::new();
     let (mut routed, mut unrouted) = (Vec::new(), Vec::new());
+    let (mut admitted, mut denied) = (Vec::new(), Vec::new());
+    let mut freed = Vec::new();
     let mut timers = Vec::new();
     let mut spent = Vec::new();
     let mut ended = Vec::new();
@@ -87,6 +90,15 @@ pub fn settle(db: &Db, changes: &[Change], now: Instant) {
             routed.extend(missed);
             unrouted.extend(misses);
         }
+        let refused = change.before.as_deref().and_then(due::denied);
+        let refuses = due::denied(after);
+        if refused != refuses {
+            admitted.extend(refused);
+            denied.extend(refuses);
+        }
+        let held = change.before.iter().flat_map(|e| &e.slots);
+        let gone_slots = held.filter(|slot| !after.slots.contains(slot));
+        freed.extend(gone_slots.map(|slot| (*slot, after)));
         match due::arm(change.before.as_deref(), after) {
             Some(at) if after.is_terminal() => ended.push((at, after.place.id)),
             Some(at) => timers.push(Timer::live(after, at)),
@@ -114,6 +126,9 @@ pub fn settle(db: &Db, changes: &[Change], now: Instant) {
     store::ready::insert(db, &entries);
     store::unrouted::delete(db, &routed);
     store::unrouted::insert(db, &unrouted);
+    store::denied::delete(db, &admitted);
+    store::denied::insert(db, &denied);
+    free(db, freed);
     store::timer::delete(db, &spent);
     store::timer::insert(db, &timers);
     store::purge::insert(db, ended);
@@ -124,6 +139,16 @@ pub fn settle(db: &Db, changes: &[Change], now: Instant) {
         touch(db, changes, now);
     }
     tell(&gone, &new, &timers);
+}
+
+/// Frees slots, ascending. Who waits for work of their lanes may get some now.
+fn free(db: &Db, mut slots: Vec<(Uuid, &Execution)>) {
+    slots.sort_by_key(|(quota, e)| (*quota, e.place.id));
+    for (quota, e) in slots {
+        if store::quota::free(db, quota, e.place.id) {
+            xact::reopened(e.place.lane);
+        }
+    }
 }
 
 /// Marks the flows whose members have ended.

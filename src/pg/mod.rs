@@ -26,5 +26,6 @@ pub mod spi;
 pub mod srf;
 pub mod subxact;
 pub mod table;
+pub mod trial;
 pub mod waiter;
 pub mod xact;

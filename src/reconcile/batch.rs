@@ -1,7 +1,7 @@
 //! Handles a page of rows at once, and row by row only after that has failed, so that one bad row stops no other.
 
 use crate::error::Result;
-use crate::pg::subxact;
+use crate::pg::{subxact, trial};
 
 use super::rest::{self, Row};
 use super::{Scope, Tally};
@@ -22,8 +22,11 @@ pub fn handle<T: Clone>(
     if rows.is_empty() {
         return Tally::default();
     }
-    let attempt =
-        |rows: &[T]| subxact::attempt(|| work(rows)).and_then(|done| done.map_err(|e| e.message()));
+    // What is refused is undone as well as what is raised.
+    let attempt = |rows: &[T]| {
+        subxact::attempt(|| trial::attempt(|| work(rows)))
+            .and_then(|done| done.map_err(|e| e.message()))
+    };
     let failure = match attempt(&rows) {
         Ok(done) => return done,
         Err(message) => message,

@@ -15,7 +15,9 @@ use crate::pg::runs::{self, Runs};
 use crate::pg::spi::Db;
 use crate::store;
 
+mod admission;
 mod batch;
+mod budget;
 mod cancel_backlog;
 mod cascade;
 mod dependency;
@@ -23,6 +25,7 @@ mod due;
 mod flow_retention;
 mod flow_summary;
 mod idempotency;
+mod quota;
 mod rest;
 mod retention;
 mod sibling_cancel;
@@ -150,6 +153,18 @@ pub static ALL: &[Reconciler] = &[
     duty!("suspension_timeout", 1_000, SuspensionTimeout),
     duty!("lease_expiry", 1_500, LeaseExpiry),
     Reconciler {
+        name: "budget_reset",
+        every_ms: 15_000,
+        timed: true,
+        run: budget::reset,
+    },
+    Reconciler {
+        name: "budget_enforce",
+        every_ms: 5_000,
+        timed: false,
+        run: budget::enforce,
+    },
+    Reconciler {
         name: "cascade",
         every_ms: 1_000,
         timed: true,
@@ -188,8 +203,20 @@ pub static ALL: &[Reconciler] = &[
     duty!("delayed", 750, Delay),
     duty!("grant_expiry", 5_000, Grant),
     Reconciler {
+        name: "budget_counters",
+        every_ms: 30_000,
+        timed: false,
+        run: budget::counters,
+    },
+    Reconciler {
+        name: "quota_counters",
+        every_ms: 30_000,
+        timed: false,
+        run: quota::run,
+    },
+    Reconciler {
         name: "unblock",
-        every_ms: 5_000,
+        every_ms: 750,
         timed: false,
         run: unblock::run,
     },
@@ -287,6 +314,7 @@ pub fn next_due(db: &Db) -> Option<Instant> {
         store::flow_summary::next(db),
         store::sibling_cancel::next(db, now),
         store::cancel_backlog::next(db, now),
+        store::budget::nearest_reset(db),
     ];
     next.into_iter()
         .chain(again)

@@ -16,6 +16,12 @@ const REST: i64 = 60_000_000;
 pub enum Row {
     /// An execution.
     Execution(Uuid),
+    /// A budget.
+    Budget(Uuid),
+    /// A quota policy.
+    Quota(Uuid),
+    /// What waits for a budget or a quota policy, or what callers blocked.
+    Waiting(Uuid),
     /// A flow.
     Flow(Uuid),
     /// The registration of a worker instance in a namespace.
@@ -27,7 +33,7 @@ impl Row {
     pub fn execution(&self) -> Option<Uuid> {
         match self {
             Row::Execution(id) => Some(*id),
-            Row::Flow(_) | Row::Registration(..) => None,
+            _ => None,
         }
     }
 }
@@ -36,6 +42,9 @@ impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Row::Execution(id) => write!(f, "execution {id}"),
+            Row::Budget(id) => write!(f, "budget {id}"),
+            Row::Quota(id) => write!(f, "quota policy {id}"),
+            Row::Waiting(id) => write!(f, "what waits for policy {id}"),
             Row::Flow(id) => write!(f, "flow {id}"),
             Row::Registration(_, instance) => {
                 write!(f, "the registration of worker instance {instance}")

@@ -1,4 +1,5 @@
-//! Makes executions eligible again that waited for a capable worker, once one is registered.
+//! Makes executions eligible again that waited for a capable worker, once one is registered, and then those that
+//! waited for a budget or a quota.
 
 use uuid::Uuid;
 
@@ -47,7 +48,7 @@ pub fn run(db: &Db, scope: &Scope) -> Result<Tally> {
             tally.errors += done.errors;
         }
     }
-    Ok(tally)
+    super::admission::run(db, scope, namespace, tally)
 }
 
 fn unblock(db: &Db, scope: &Scope, namespace: Option<i32>, page: &[Position]) -> Tally {

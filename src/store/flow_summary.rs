@@ -111,6 +111,8 @@ static DELETE: Stmt<1> = Stmt::new(
     c"WITH edges AS (DELETE FROM ff_engine.edge AS e WHERE e.flow_id = ANY ($1)),
            groups AS (DELETE FROM ff_engine.edge_group AS g WHERE g.flow_id = ANY ($1)),
            summaries AS (DELETE FROM ff_engine.flow_summary AS s WHERE s.flow_id = ANY ($1)),
+           limits AS (DELETE FROM ff_engine.attachment AS a USING unnest($1) AS n (flow_id)
+                       WHERE a.target_type = 'flow' AND a.target_id = n.flow_id::text),
            owed AS (DELETE FROM ff_engine.cancel_backlog_member AS m WHERE m.flow_id = ANY ($1)),
            backlog AS (DELETE FROM ff_engine.cancel_backlog AS b WHERE b.flow_id = ANY ($1))
       DELETE FROM ff_engine.flow AS f WHERE f.flow_id = ANY ($1)",

@@ -16,13 +16,16 @@ macro_rules! sql {
     };
 }
 
+pub mod attachment;
 pub mod attempt;
 pub mod binding;
+pub mod budget;
 pub mod cancel_backlog;
 pub mod cascade;
 pub mod claimer;
 pub mod covered;
 pub mod cron;
+pub mod denied;
 pub mod edge;
 pub mod edge_group;
 pub mod event;
@@ -43,6 +46,7 @@ pub mod observed;
 pub mod process;
 pub mod purge;
 pub mod queue;
+pub mod quota;
 pub mod ready;
 pub mod role;
 pub mod scan;
@@ -51,6 +55,7 @@ pub mod sibling_cancel;
 pub mod signal;
 pub mod statement;
 pub mod stream;
+pub mod subject;
 pub mod suspension;
 pub mod tally;
 pub mod timer;

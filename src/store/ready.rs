@@ -46,6 +46,13 @@ macro_rules! claimable {
     };
 }
 
+/// Entries of several queues whose execution has lost its lease.
+static LOST: Stmt<1> = Stmt::new(
+    c"SELECT r.execution_id FROM ff_engine.ready AS r WHERE r.queue_id = ANY ($1) AND r.reclaim
+       ORDER BY r.rank, r.created_at, r.execution_id",
+    [INT4ARRAYOID],
+);
+
 /// A locked candidate with all that a worker needs.
 pub struct Candidate {
     /// State.
@@ -57,11 +64,11 @@ pub struct Candidate {
 }
 
 /// Whether a claim could get something: a ready entry, or a due delay or elapsed lease that it would promote.
-static WORK: Stmt<6> = Stmt::new(
+static WORK: Stmt<7> = Stmt::new(
     sql!(
         "SELECT EXISTS (\
             SELECT FROM unnest($1) AS q (queue_id) \
-              JOIN ff_engine.ready AS r ON r.queue_id = q.queue_id \
+              JOIN ff_engine.ready AS r ON r.queue_id = q.queue_id AND ($7 OR r.reclaim) \
               JOIN ff_engine.execution AS e ON e.execution_id = r.execution_id \
              WHERE ",
         claimable!("$2", "$3", "$4", "$5"),
@@ -72,10 +79,10 @@ static WORK: Stmt<6> = Stmt::new(
                AND (e.execution_deadline IS NULL OR e.execution_deadline > $3) \
                AND (e.flow_id IS NULL OR NOT EXISTS (SELECT FROM ff_engine.flow AS f \
                     WHERE f.flow_id = e.flow_id AND ff_engine.covers(f.cancellation_policy, e.state))) \
-               AND (ff_engine.eligibility(e.state) = 't' AND e.delay_until <= $3 \
+               AND ($7 AND ff_engine.eligibility(e.state) = 't' AND e.delay_until <= $3 \
                     OR $2 AND ff_engine.ownership(e.state) = 'l' AND e.lease_expires_at <= $3 \
                        AND (ff_engine.instant(e.rare #> '{grant,expires_at}') > $3) IS NOT TRUE \
-                    OR ff_engine.claimable(e.state, $2) \
+                    OR ($7 OR ff_engine.lifecycle(e.state) = 'a') AND ff_engine.claimable(e.state, $2) \
                        AND ff_engine.instant(e.rare #> '{grant,expires_at}') <= $3))"
     ),
     [
@@ -85,6 +92,7 @@ static WORK: Stmt<6> = Stmt::new(
         INT2OID,
         INT2OID,
         INT4OID,
+        BOOLOID,
     ],
 );
 
@@ -147,14 +155,23 @@ fn walk(order: &Finder, queue: i32, from: &Position, mut work: impl FnMut(Positi
 }
 
 /// Locks candidates of one queue from a position on, in claim order, leaving out what others hold; with the place at
-/// which the first one stood in the queue, wherever its priority has moved it since.
-pub fn take(db: &Db, queue: i32, from: Position, w: Wanted) -> (Vec<Candidate>, Option<Position>) {
+/// which the first one stood in the queue, wherever its priority has moved it since. Passes over what is to be left.
+pub fn take(
+    db: &Db,
+    queue: i32,
+    from: Position,
+    w: Wanted,
+    left: &[Uuid],
+) -> (Vec<Candidate>, Option<Position>) {
     let mut taken = Vec::with_capacity(w.limit.clamp(0, 50) as usize);
     let mut first = None;
     // Entries are read on the snapshot of the executions, so that both are seen or neither.
     execution::candidates(db, w.limit.max(0) as usize, |candidates| {
         ORDER.find_in_active(db, &PLACE, |order| {
             walk(order, queue, &from, |position| {
+                if left.contains(&position.id) {
+                    return true;
+                }
                 if let Some(one) = candidates.lock(position.id, |e| w.takes(db, e)) {
                     order.note(&key(queue, &position));
                     first.get_or_insert(position);
@@ -205,6 +222,14 @@ fn key(queue: i32, p: &Position) -> [Arg; 4] {
     ]
 }
 
+/// Locks candidates of several queues that have lost their lease, in claim order, leaving out what others hold.
+pub fn take_lost(db: &Db, queues: &[(i32, String)], w: Wanted, left: &[Uuid]) -> Vec<Candidate> {
+    let queues = array::ints(queues.iter().map(|(queue, _)| *queue));
+    let rows = LOST.run(db, [queues]);
+    let ids: Vec<Uuid> = rows.iter().map(|r| r.get(1)).collect();
+    take_these(db, ids.into_iter().filter(|id| !left.contains(id)), w)
+}
+
 /// Puts entries into their queues.
 pub fn insert(db: &Db, entries: &[Ready]) {
     let rows: Vec<[Arg; 5]> = entries
@@ -229,8 +254,9 @@ pub fn delete(db: &Db, entries: &[Ready]) {
     DELETE.run(db, &rows);
 }
 
-/// Whether a claim of these queues of a lane could get something now; the limit does not matter.
-pub fn any(db: &Db, lane: i32, queues: &[i32], w: Wanted) -> bool {
+/// Whether a claim of these queues of a lane could get something now, or at least what has lost its lease; the limit
+/// does not matter.
+pub fn any(db: &Db, lane: i32, queues: &[i32], w: Wanted, fresh: bool) -> bool {
     let args = [
         array::ints(queues.iter().copied()),
         w.reclaim.into(),
@@ -238,6 +264,7 @@ pub fn any(db: &Db, lane: i32, queues: &[i32], w: Wanted) -> bool {
         w.low.into(),
         w.high.into(),
         lane.into(),
+        fresh.into(),
     ];
     WORK.run(db, args).first().is_some_and(|r| r.get(1))
 }

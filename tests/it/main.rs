@@ -29,6 +29,7 @@ mod identity;
 mod isolation;
 mod lanes;
 mod lease;
+mod limits;
 mod maintenance;
 mod many_queues;
 mod names;

@@ -236,7 +236,7 @@ fn e_121_with_nothing_the_call_times_out() {
 }
 
 #[test]
-fn e_122_part_only_work_that_a_claim_could_get_counts() {
+fn e_122_only_work_that_a_claim_could_get_counts() {
     let mut w = World::new();
     let brief = |w: &mut World, arguments: &str| {
         w.one(
@@ -268,7 +268,7 @@ fn e_122_part_only_work_that_a_claim_could_get_counts() {
 }
 
 #[test]
-fn e_122_part_a_delay_falling_due_and_a_lease_running_out_end_the_wait() {
+fn e_122_a_delay_falling_due_and_a_lease_running_out_end_the_wait() {
     let _machine = quiet();
     for mut w in [
         World::on_wall_clock(Cluster::home()),

@@ -6,7 +6,7 @@ use crate::model::execution::Execution;
 use crate::model::time::Instant;
 use crate::model::words::*;
 
-use super::{Change, completion, end_attempt, finish, runnable};
+use super::{Change, completion, drop_grant, end_attempt, finish, runnable};
 
 /// Why a member ended that could never run.
 pub const IMPOSSIBLE: &str = "dependency_impossible";
@@ -39,7 +39,7 @@ pub fn waits(e: &Execution) -> bool {
 pub fn hold_back(before: Execution, detail: String, now: Instant) -> Change {
     let mut change = Change::of(before, now);
     let e = &mut change.after;
-    e.grant = None;
+    drop_grant(e);
     e.recheck_at = None;
     e.blocked_by_policy = None;
     e.blocking_detail = Some(detail);

@@ -4,16 +4,20 @@ use crate::model::execution::{Execution, Grant};
 use crate::model::time::Instant;
 use crate::model::words::*;
 
-use super::{Change, block};
+use super::{Change, block, drop_grant};
 
 /// Reserves what may be handed out. The vector stays: only claims learn of it.
 pub fn grant(before: Execution, grant: Grant, now: Instant) -> Change {
-    Change::touch(before, now, |e| e.grant = Some(grant))
+    Change::touch(before, now, |e| {
+        drop_grant(e);
+        e.offered = None;
+        e.grant = Some(grant);
+    })
 }
 
 /// Removes a grant, lapsed or withdrawn.
 pub fn ungrant(before: Execution, now: Instant) -> Change {
-    Change::touch(before, now, |e| e.grant = None)
+    Change::touch(before, now, drop_grant)
 }
 
 /// Notes that the worker of a scheduler lacks capabilities.

@@ -1,11 +1,13 @@
 //! Interventions from outside: revoke T9, block T24, unblock T25, priority, replay T26.
 
+use uuid::Uuid;
+
 use crate::model::event::{Code, Event};
 use crate::model::execution::{Execution, Progress};
 use crate::model::time::Instant;
 use crate::model::words::*;
 
-use super::{Blob, Change, close_stream, runnable};
+use super::{Blob, Change, Denied, close_stream, drop_grant, runnable};
 
 /// T9: takes the lease away; the execution stays active until someone reclaims or cancels it.
 pub fn revoke(before: Execution, reason: &str, now: Instant) -> Change {
@@ -40,13 +42,25 @@ pub fn block(
     e.blocking_detail = detail;
     e.recheck_at = recheck_at;
     e.blocked_by_policy = None;
-    e.grant = None;
+    drop_grant(e);
     let vector = Vector {
         eligibility,
         blocking,
         ..e.vector
     };
     change.enter(vector, now);
+    change
+}
+
+/// T24 by a budget or a quota that does not admit the execution.
+pub fn deny(
+    before: Execution,
+    state: (Eligibility, Blocking),
+    denied: Denied,
+    now: Instant,
+) -> Change {
+    let mut change = block(before, state, None, None, now);
+    denied.note(&mut change.after);
     change
 }
 
@@ -66,7 +80,9 @@ pub fn unblock(before: Execution, now: Instant) -> Change {
     let later = e.delay_until.filter(|at| *at > now);
     e.delay_until = later;
     // What waits for its time is not reserved.
-    e.grant = e.grant.take().filter(|_| later.is_none());
+    if later.is_some() {
+        drop_grant(e);
+    }
     e.blocking_detail = later.map(|at| format!("delayed until {}", at.iso()));
     let (eligibility, blocking) = match (later, e.vector.attempt) {
         (None, _) => (Eligibility::Now, Blocking::Worker),
@@ -79,6 +95,15 @@ pub fn unblock(before: Execution, now: Instant) -> Change {
         ..e.vector
     };
     change.enter(vector, now);
+    change
+}
+
+/// T25 by a quota that has room: until it is claimed, and at most until an instant, it takes that room.
+pub fn offer(before: Execution, quota: Uuid, until: Instant, now: Instant) -> Change {
+    let mut change = unblock(before, now);
+    if change.after.vector.eligibility == Eligibility::Now {
+        change.after.offered = Some((quota, until));
+    }
     change
 }
 

@@ -17,13 +17,15 @@ pub use claim::{ClaimTerms, claim};
 pub use depend::{gated, hold_back, holdable, pass_gate, skip, waits};
 pub use finish::{Failure, cancel, complete, deadline, exhaust_reclaims, fail, time_out};
 pub use grant::{grant, mismatch, mismatch_and_block, ungrant};
-pub use intervene::{Rebirth, block, change_priority, replay, revoke, unblock};
-pub use pause::{Children, delay, wait_children};
+pub use intervene::{Rebirth, block, change_priority, deny, offer, replay, revoke, unblock};
+pub use pause::{Children, delay, park, wait_children};
 pub use suspend::{
     Closer, Ending, Opening, TimeoutSignal, Waits, operator_resume, resume, suspend,
     time_out_suspension,
 };
 pub use wake::{expire_lease, promote};
+
+use uuid::Uuid;
 
 use super::event::{Code, Event};
 use super::execution::{Attempt, End, Execution, Lease};
@@ -46,6 +48,25 @@ pub struct Change {
     pub blob: Blob,
     /// What becomes of the open suspension's rows.
     pub waits: Waits,
+}
+
+/// What a budget or a quota says of an execution that it does not admit (§50.9).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Denied {
+    /// Which budget or quota.
+    pub policy: Uuid,
+    /// Why.
+    pub detail: String,
+    /// Not to be looked at earlier.
+    pub recheck_at: Option<Instant>,
+}
+
+impl Denied {
+    fn note(self, e: &mut Execution) {
+        e.blocked_by_policy = Some(self.policy);
+        e.blocking_detail = Some(self.detail);
+        e.recheck_at = self.recheck_at;
+    }
 }
 
 /// A superseded attempt as the archive keeps it.
@@ -92,6 +113,16 @@ impl Change {
         change
     }
 
+    /// Notes quotas whose slots the execution has taken with this change.
+    pub fn holding(mut self, slots: impl IntoIterator<Item = Uuid>) -> Change {
+        for slot in slots {
+            if !self.after.slots.contains(&slot) {
+                self.after.slots.push(slot);
+            }
+        }
+        self
+    }
+
     /// Two changes of one execution, one after the other, as one.
     pub fn then(self, next: impl FnOnce(Execution) -> Change) -> Change {
         let next = next(*self.after);
@@ -122,6 +153,7 @@ impl Change {
     /// Sets the vector and its stamp (G7).
     pub(super) fn enter(&mut self, vector: Vector, now: Instant) {
         self.after.vector = vector;
+        self.after.offered = None;
         self.after.last_transition_at = now;
     }
 }
@@ -136,6 +168,15 @@ pub(super) fn release(e: &mut Execution) {
     e.lease.revoke_reason = None;
     e.attempt_deadline = None;
     e.grant = None;
+    e.slots.clear();
+}
+
+/// Ends a reservation. What is not active holds slots for its reservation only.
+pub(super) fn drop_grant(e: &mut Execution) {
+    e.grant = None;
+    if e.vector.lifecycle != Lifecycle::Active {
+        e.slots.clear();
+    }
 }
 
 /// Ends the attempt's record unless it has ended before.

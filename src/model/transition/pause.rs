@@ -1,4 +1,4 @@
-//! Pauses by the worker: delay T16/T16a, wait for children T17/T17a.
+//! Pauses: by the worker, delay T16/T16a and wait for children T17/T17a; by a budget, T28.
 
 use serde_json::json;
 
@@ -7,7 +7,7 @@ use crate::model::execution::Execution;
 use crate::model::time::Instant;
 use crate::model::words::*;
 
-use super::{Change, pause_attempt, release, remember, runnable, skip};
+use super::{Change, Denied, pause_attempt, release, remember, runnable, skip};
 
 /// T16, or T16a when `until` is not in the future.
 pub fn delay(before: Execution, until: Instant, now: Instant) -> Change {
@@ -65,6 +65,24 @@ pub fn wait_children(before: Execution, children: Children, now: Instant) -> Cha
     let vector = runnable(eligibility, blocking, AttemptState::Interrupted);
     change.enter(vector, now);
     change
+}
+
+/// T28: a budget takes the lease back and keeps the attempt for the time when there is room again.
+pub fn park(before: Execution, denied: Denied, now: Instant) -> Change {
+    let event = Event::lease(&before, Code::LeaseReleased, Some("budget"));
+    let mut change = Change::of(before, now);
+    let e = &mut change.after;
+    pause_attempt(e, "budget", now);
+    release(e);
+    e.delay_until = None;
+    denied.note(e);
+    let vector = runnable(
+        Eligibility::Budget,
+        Blocking::Budget,
+        AttemptState::Interrupted,
+    );
+    change.enter(vector, now);
+    change.announce(event)
 }
 
 /// The holder gives the lease back and keeps the attempt.

@@ -120,6 +120,9 @@ fn execution(birth: &Birth) -> Execution {
         waitpoint: None,
         suspension_timeout: None,
         pending_waitpoints: 0,
+        limited: false,
+        slots: Vec::new(),
+        offered: None,
         tags: None,
         last_transition_at: BIRTH,
         last_mutation_at: BIRTH,
@@ -235,6 +238,18 @@ impl Life {
         let waits = (e.suspension.is_some(), e.waitpoint.is_some());
         assert_eq!(waits, (suspended, suspended), "{e:#?}");
         assert!(suspended || e.suspension_timeout.is_none());
+        let holds = e.vector.lifecycle == Lifecycle::Active || e.grant.is_some();
+        assert!(
+            holds || e.slots.is_empty(),
+            "a slot is held for a run: {e:#?}"
+        );
+        let waits = matches!(
+            e.vector.eligibility,
+            Eligibility::Budget | Eligibility::Quota
+        );
+        assert_eq!(due::denied(e).is_some(), waits || e.offered.is_some());
+        assert!(e.offered.is_none() || due::ready(e).is_some(), "{e:#?}");
+        assert!(waits || e.blocked_by_policy.is_none(), "{e:#?}");
         self.check_ready();
         self.check_grant();
         self.check_due();

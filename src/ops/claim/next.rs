@@ -1,5 +1,7 @@
 //! Claims the next work of a lane (§10.11).
 
+use uuid::Uuid;
+
 use crate::error::Result;
 use crate::guc;
 use crate::model::capability::{self, Side};
@@ -14,6 +16,7 @@ use crate::store::claimer::Claimer;
 use crate::store::ready::{Candidate, Wanted};
 
 use super::super::lane::hands_out;
+use super::super::limit::gate::{Admission, Gate, Lane};
 use super::super::{clock, installation, save};
 use super::merge::Merge;
 use super::promote;
@@ -74,9 +77,9 @@ pub struct Look {
 /// `corruption` for an unreadable policy.
 pub fn look(db: &Db, claim: &Claim) -> Result<Look> {
     let mut claimed = Vec::new();
-    let changed = search(db, claim, |queues, candidates| {
+    let changed = search(db, claim, |gate, queues, candidates| {
         let before = claimed.len();
-        hand_out(db, claim, queues, candidates, &mut claimed)?;
+        hand_out(db, claim, gate, queues, candidates, &mut claimed)?;
         Ok(claimed.len() - before)
     })?;
     Ok(Look { claimed, changed })
@@ -90,7 +93,7 @@ pub fn look(db: &Db, claim: &Claim) -> Result<Look> {
 pub fn search(
     db: &Db,
     claim: &Claim,
-    mut offer: impl FnMut(&[(i32, String)], Vec<Candidate>) -> Result<usize>,
+    mut offer: impl FnMut(&mut Gate, &[(i32, String)], Vec<Candidate>) -> Result<usize>,
 ) -> Result<bool> {
     let Some(served) = store::queue::served(
         db,
@@ -104,13 +107,17 @@ pub fn search(
     if !hands_out(&served.state) || claim.limit == 0 {
         return Ok(false);
     }
+    let mut gate = Gate::open(db, &claim.lane)?;
+    if gate.state == Lane::Closed {
+        return Ok(false);
+    }
     // A live worker promotes within its 250 ms; without one, or before saying "no work", the claim does it.
     let mut promoted = !background::alive() || clock::shifted();
     if promoted {
         found.changed |= promote::due(db, served.lane)?;
     }
     loop {
-        take(db, claim, &served.queues, &mut found, &mut offer)?;
+        take(db, claim, &served.queues, &mut gate, &mut found, &mut offer)?;
         if promoted || found.taken > 0 {
             return Ok(found.changed);
         }
@@ -134,8 +141,9 @@ fn take(
     db: &Db,
     claim: &Claim,
     queues: &[(i32, String)],
+    gate: &mut Gate,
     found: &mut Found,
-    offer: &mut impl FnMut(&[(i32, String)], Vec<Candidate>) -> Result<usize>,
+    offer: &mut impl FnMut(&mut Gate, &[(i32, String)], Vec<Candidate>) -> Result<usize>,
 ) -> Result<()> {
     let mut merge = None;
     loop {
@@ -146,13 +154,18 @@ fn take(
             high: claim.partitions.1,
             limit: claim.limit - found.taken as i64,
         };
-        if wanted.limit <= 0 {
+        if wanted.limit <= 0 || gate.weary() {
             return Ok(());
         }
+        let left = std::mem::take(&mut gate.left);
         let (candidates, more) = match queues {
             [] => return Ok(()),
+            queues if gate.state != Lane::Open => {
+                let candidates = store::ready::take_lost(db, queues, wanted, &left);
+                (candidates, false)
+            }
             [(queue, _)] => {
-                let candidates = take_from(db, claim, *queue, wanted);
+                let candidates = take_from(db, claim, *queue, wanted, &left);
                 let more = candidates.len() as i64 == wanted.limit;
                 (candidates, more)
             }
@@ -166,9 +179,11 @@ fn take(
                 (store::ready::take_these(db, ids, wanted), true)
             }
         };
+        gate.left = left;
         if !candidates.is_empty() {
             found.changed = true;
-            found.taken += offer(queues, candidates)?;
+            gate.prepare(db, &candidates, queues)?;
+            found.taken += offer(gate, queues, candidates)?;
         }
         if !more {
             return Ok(());
@@ -177,11 +192,11 @@ fn take(
 }
 
 /// Takes from one queue, from its low-water mark on.
-fn take_from(db: &Db, claim: &Claim, queue: i32, wanted: Wanted) -> Vec<Candidate> {
+fn take_from(db: &Db, claim: &Claim, queue: i32, wanted: Wanted, left: &[Uuid]) -> Vec<Candidate> {
     let shared = store::ready::shared(queue);
     let ticket = mark::start(shared);
     let from = store::ready::position(ticket.from);
-    let (candidates, first) = store::ready::take(db, queue, from, wanted);
+    let (candidates, first) = store::ready::take(db, queue, from, wanted, left);
     // An old snapshot misses some entries below the first one taken.
     if claim.sees_all() && session::read_committed() {
         mark::passed(shared, ticket, first.as_ref().map(store::ready::place));
@@ -193,6 +208,7 @@ fn take_from(db: &Db, claim: &Claim, queue: i32, wanted: Wanted) -> Vec<Candidat
 fn hand_out(
     db: &Db,
     claim: &Claim,
+    gate: &mut Gate,
     queues: &[(i32, String)],
     candidates: Vec<Candidate>,
     claimed: &mut Vec<Claimed>,
@@ -201,7 +217,7 @@ fn hand_out(
     let claimer = store::claimer::intern(db, &claim.claimer);
     let installation = installation::id(db);
     let mut changes = Vec::with_capacity(candidates.len());
-    // What the worker of each change is told beside it; none where it brings the end.
+    // What the worker of each change is told beside it; none where there is no lease.
     let mut told = Vec::with_capacity(candidates.len());
     for candidate in candidates {
         let before = candidate.execution;
@@ -213,6 +229,15 @@ fn hand_out(
             told.push(None);
             continue;
         }
+        let slots = match gate.admit(db, &before, queues, now) {
+            Admission::Admitted(slots) => slots,
+            Admission::Blocked(change) => {
+                changes.push(*change);
+                told.push(None);
+                continue;
+            }
+            Admission::Left => continue,
+        };
         let namespace = queues.iter().find(|(id, _)| *id == before.place.queue);
         let input = Input {
             namespace: namespace.map(|(_, name)| name.clone()).unwrap_or_default(),
@@ -224,7 +249,7 @@ fn hand_out(
         };
         let terms = terms(before.place.partition, claimer, claim.ttl_ms);
         let (change, kind) = transition::claim(before, &terms, &policy, now);
-        changes.push(change);
+        changes.push(change.holding(slots));
         told.push(Some((kind, input)));
     }
     save::apply(db, &changes, now);

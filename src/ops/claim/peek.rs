@@ -12,6 +12,7 @@ use crate::store::ready::Wanted;
 
 use super::super::clock;
 use super::super::lane::hands_out;
+use super::super::limit::gate::{Lane, lane_state};
 use super::wait::pause;
 
 /// What a waiter could claim.
@@ -76,5 +77,11 @@ fn work(db: &Db, lane: &str, interest: &Interest) -> bool {
         high: interest.partitions.1,
         limit: 1,
     };
-    store::ready::any(db, served.lane, &queues, wanted)
+    // What cannot be read never admits.
+    let fresh = match lane_state(db, lane).unwrap_or(Lane::Closed) {
+        Lane::Open => true,
+        Lane::ReclaimOnly => false,
+        Lane::Closed => return false,
+    };
+    store::ready::any(db, served.lane, &queues, wanted, fresh)
 }

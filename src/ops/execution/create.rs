@@ -9,7 +9,7 @@ use crate::error::{Error, Kind, Result};
 use crate::guc;
 use crate::model::due::MAX_PRIORITY;
 use crate::model::execution::{Execution, Lease, Place, Progress};
-use crate::model::policy::{self, Policy};
+use crate::model::policy;
 use crate::model::time::{Instant, MS};
 use crate::model::transition::{Blob, Change};
 use crate::model::words::*;
@@ -18,10 +18,12 @@ use crate::pg::jsonb::Jsonb;
 use crate::pg::session;
 use crate::pg::spi::Db;
 use crate::store;
+use crate::store::attachment::Policy;
 use crate::store::input::Input;
 use crate::store::lane::Lane;
 
 use super::super::flow::member::{self, Joining};
+use super::super::limit::attach;
 use super::super::role::namespace::admitted;
 use super::super::{clock, lane, save};
 use super::duplicates;
@@ -82,7 +84,7 @@ pub struct Checked<'a, 'r> {
     /// As asked for.
     pub request: &'a Request<'r>,
     /// Its policy, parsed.
-    pub policy: Policy,
+    pub policy: policy::Policy,
     /// Chosen or minted.
     pub id: Uuid,
     /// Its lane.
@@ -135,13 +137,17 @@ pub fn create(db: &Db, requests: &[Request], batch: bool) -> Result<Vec<Created>
     let mut answers: Vec<Option<Created>> = vec![None; checked.len()];
     duplicates::by_key(db, &checked, &mut answers);
     duplicates::by_id(db, &checked, &mut answers);
+    let mut known_limits = BTreeSet::new();
     for (i, c) in checked
         .iter()
         .enumerate()
         .filter(|(i, _)| answers.get(*i).is_some_and(Option::is_none))
     {
         accepting(c.request.lane, &c.lane).map_err(|e| at(i, e))?;
-        missing_owner(c).map_err(|e| at(i, e))?;
+        let limits = (&c.policy.budget_ids, c.policy.quota_policy_id);
+        if c.policy.limits() && known_limits.insert(limits) {
+            attach::check_named(db, &c.policy).map_err(|e| at(i, e))?;
+        }
     }
     let flows: Vec<(usize, Uuid)> = checked
         .iter()
@@ -170,7 +176,7 @@ pub fn accepting(name: &str, lane: &Lane) -> Result<()> {
 }
 
 /// Every check that needs no table, so that validation precedes every write.
-fn check(r: &Request) -> Result<Policy> {
+fn check(r: &Request) -> Result<policy::Policy> {
     lane_name::check(r.lane)?;
     text::identifier("kind", r.kind)?;
     text::identifier("namespace", r.namespace)?;
@@ -193,7 +199,7 @@ fn check(r: &Request) -> Result<Policy> {
             return Err(Error::invalid_input(name, "not_finite"));
         }
     }
-    Policy::parse(r.policy)
+    policy::Policy::parse(r.policy)
 }
 
 /// `payload_too_large` beyond the setting.
@@ -207,17 +213,12 @@ pub fn within_limit(bytes: Option<&[u8]>) -> Result<()> {
     }
 }
 
-/// Budgets and quota policies that a request names but that do not exist.
-fn missing_owner(c: &Checked) -> Result<()> {
-    if let Some(budget) = c.policy.budget_ids.first() {
-        return Err(Error::new(Kind::BudgetNotFound).with("budget_id", budget.to_string()));
-    }
-    match c.policy.quota_policy_id {
-        Some(quota) => {
-            Err(Error::new(Kind::QuotaPolicyNotFound).with("quota_policy_id", quota.to_string()))
-        }
-        None => Ok(()),
-    }
+/// What the policies of new executions attach to them.
+fn attachments(fresh: &[(usize, &Checked, Execution)]) -> Vec<(Uuid, Policy)> {
+    let checked = fresh.iter().map(|(_, c, _)| c);
+    checked
+        .flat_map(|c| attach::named(&c.policy).map(|policy| (c.id, policy)))
+        .collect()
 }
 
 /// A thousand years: longer is as good as for ever, and stays within the server's instants.
@@ -301,6 +302,9 @@ pub fn execution(c: &Checked, queue: i32, now: Instant) -> Execution {
         waitpoint: None,
         suspension_timeout: None,
         pending_waitpoints: 0,
+        limited: p.limits(),
+        slots: Vec::new(),
+        offered: None,
         tags: (!r.tags.is_empty()).then(|| Jsonb::from_json(&Value::Object(r.tags.clone())).into()),
         last_transition_at: now,
         last_mutation_at: now,
@@ -366,6 +370,7 @@ fn insert(db: &Db, checked: &[Checked], answers: &mut [Option<Created>], joining
         })
         .collect();
     store::input::insert(db, &inputs);
+    store::attachment::attach_new(db, "execution", &attachments(&fresh), now);
     let mut changes = Vec::with_capacity(fresh.len());
     for (i, _, e) in fresh {
         if let Some(answer) = answers.get_mut(i) {

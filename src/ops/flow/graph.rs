@@ -16,11 +16,13 @@ use crate::model::{id, text};
 use crate::pg::session;
 use crate::pg::spi::Db;
 use crate::store;
+use crate::store::attachment::{self, Policy};
 use crate::store::flow_graph::{self, Existing};
 use crate::store::input::Input;
 use crate::store::lane::Lane;
 
 use super::super::execution::create::{self, Checked, Request};
+use super::super::limit::attach;
 use super::super::role::namespace::admitted;
 use super::super::{clock, lane, save};
 
@@ -146,33 +148,51 @@ fn strangers(db: &Db, d: &Document) -> Vec<Fault> {
                 .for_each(|n| faults.add(&path(n), "id in use"));
         }
     }
-    for (i, budget) in d.budgets.iter().enumerate() {
-        faults.add(
-            &format!("/budgets/{i}"),
-            format!("unknown budget: {budget}"),
-        );
-    }
-    for (i, quota) in d.quotas.iter().enumerate() {
-        faults.add(
-            &format!("/quotas/{i}"),
-            format!("unknown quota policy: {quota}"),
-        );
-    }
-    for node in &d.nodes {
-        let path = || member(&member("/nodes", &node.name), "policy");
-        let policy = node.spec.policy.iter();
-        for p in policy {
-            for (i, budget) in p.budget_ids.iter().enumerate() {
-                let path = format!("{}/budget_ids/{i}", path());
-                faults.add(&path, format!("unknown budget: {budget}"));
-            }
-            if let Some(quota) = p.quota_policy_id {
-                let path = member(&path(), "quota_policy_id");
-                faults.add(&path, format!("unknown quota policy: {quota}"));
-            }
-        }
+    let limits = limits(d);
+    let known = attach::known(db, limits.iter().map(|(_, policy)| *policy));
+    for (path, policy) in limits.iter().filter(|(_, policy)| !known.contains(policy)) {
+        let what = match policy {
+            Policy::Budget(_) => "budget",
+            Policy::Quota(_) => "quota policy",
+        };
+        faults.add(path, format!("unknown {what}: {}", policy.id()));
     }
     faults.take()
+}
+
+/// The budgets and quota policies that a document names, each with its place.
+fn limits(d: &Document) -> Vec<(String, Policy)> {
+    fn list(path: &str, ids: &[Uuid], policy: fn(Uuid) -> Policy) -> Vec<(String, Policy)> {
+        let place = |(i, id): (usize, &Uuid)| (format!("{path}/{i}"), policy(*id));
+        ids.iter().enumerate().map(place).collect()
+    }
+    let mut limits = list("/budgets", &d.budgets, Policy::Budget);
+    limits.extend(list("/quotas", &d.quotas, Policy::Quota));
+    for node in &d.nodes {
+        let Some(p) = node.spec.policy.as_ref().filter(|p| p.limits()) else {
+            continue;
+        };
+        let path = member(&member("/nodes", &node.name), "policy");
+        let budgets = member(&path, "budget_ids");
+        limits.extend(list(&budgets, &p.budget_ids, Policy::Budget));
+        let quota = p.quota_policy_id.map(Policy::Quota);
+        limits.extend(quota.map(|quota| (member(&path, "quota_policy_id"), quota)));
+    }
+    limits
+}
+
+/// Attaches what the document names to the flow and to its members.
+fn attach(db: &Db, d: &Document, now: Instant) {
+    let budgets = d.budgets.iter().copied().map(Policy::Budget);
+    let all = budgets.chain(d.quotas.iter().copied().map(Policy::Quota));
+    let all: Vec<_> = all.map(|policy| (d.flow, policy)).collect();
+    attachment::attach_new(db, "flow", &all, now);
+    let nodes = d.nodes.iter();
+    let all: Vec<_> = nodes
+        .filter_map(|n| Some((n.id, n.spec.policy.as_ref()?)))
+        .flat_map(|(id, policy)| attach::named(policy).map(move |policy| (id, policy)))
+        .collect();
+    attachment::attach_new(db, "execution", &all, now);
 }
 
 fn instant(when: Option<When>, now: Instant) -> Option<Instant> {
@@ -264,6 +284,7 @@ fn insert(db: &Db, d: &Document, lanes: &BTreeMap<&str, Lane>, namespace: i32, n
         .collect();
     store::input::insert(db, &inputs);
     flow_graph::insert_graph(db, d, now);
+    attach(db, d, now);
     let change = |(e, ..): (Execution, &Request, Option<Value>)| Change {
         before: None,
         after: Box::new(e),

@@ -8,6 +8,7 @@ use crate::pg::spi::Db;
 use crate::store;
 
 use super::super::claim::next::{Claim, search};
+use super::super::limit::gate::Admission;
 use super::super::{clock, save};
 use super::grant_of;
 
@@ -17,12 +18,20 @@ use super::grant_of;
 /// `corruption` for an unreadable policy.
 pub fn select(db: &Db, claim: &Claim) -> Result<Option<(Execution, Grant)>> {
     let mut found = None;
-    search(db, claim, |_, candidates| {
+    search(db, claim, |gate, queues, candidates| {
         let now = clock::now();
         let claimer = store::claimer::intern(db, &claim.claimer);
         for e in candidates.into_iter().map(|c| c.execution) {
+            let slots = match gate.admit(db, &e, queues, now) {
+                Admission::Admitted(slots) => slots,
+                Admission::Blocked(change) => {
+                    save::apply(db, &[*change], now);
+                    continue;
+                }
+                Admission::Left => continue,
+            };
             let grant = grant_of(&e, GrantKind::Claim, claimer, claim.ttl_ms, now);
-            let change = transition::grant(e, grant.clone(), now);
+            let change = transition::grant(e, grant.clone(), now).holding(slots);
             save::apply(db, std::slice::from_ref(&change), now);
             found = Some((*change.after, grant));
         }

@@ -108,6 +108,11 @@ pub fn read(db: &Db, ids: &[Uuid]) -> Vec<Execution> {
     })
 }
 
+/// Reads one execution without a lock, for what time does to it, whoever calls.
+pub fn peek(db: &Db, id: Uuid) -> Option<Execution> {
+    BY_ID.find(db, ID, |finder| finder.read(&[id.into()], decode))
+}
+
 /// Locks those executions that nobody else holds, for what time does to them, whoever calls.
 pub fn lock_free(db: &Db, ids: &[Uuid]) -> Vec<Execution> {
     lock_by(db, ids, Held::Skip)
@@ -260,12 +265,34 @@ static PURGE_WAITS: Stmt<1> = Stmt::new(
     [UUIDARRAYOID],
 );
 
+/// Few executions have limits of their own or spend attributed to them; one look tells which.
+static HAVE_LIMITS: Stmt<1> = Stmt::new(
+    c"SELECT n.execution_id FROM unnest($1) AS n (execution_id)
+       WHERE EXISTS (SELECT FROM ff_engine.attachment AS a WHERE a.target_type = 'execution' AND a.target_id = n.execution_id::text)
+          OR EXISTS (SELECT FROM ff_engine.budget_ledger AS l WHERE l.execution_id = n.execution_id)
+          OR EXISTS (SELECT FROM ff_engine.quota_slot AS s WHERE s.execution_id = n.execution_id)",
+    [UUIDARRAYOID],
+);
+
+static PURGE_LIMITS: Stmt<1> = Stmt::new(
+    c"WITH attachments AS (DELETE FROM ff_engine.attachment AS a USING unnest($1) AS n (execution_id)
+                            WHERE a.target_type = 'execution' AND a.target_id = n.execution_id::text),
+           slots AS (UPDATE ff_engine.quota_slot AS s SET execution_id = NULL, acquired_at = NULL WHERE s.execution_id = ANY ($1))
+      DELETE FROM ff_engine.budget_ledger AS l WHERE l.execution_id = ANY ($1)",
+    [UUIDARRAYOID],
+);
+
 /// Deletes executions with everything that belongs to them but events and idempotency keys.
 pub fn purge(db: &Db, ids: &[Uuid]) -> usize {
     let waited = HAVE_WAITED.run(db, [array::uuids(ids.iter().copied())]);
     let waited: Vec<Uuid> = waited.iter().map(|r| r.get(1)).collect();
     if !waited.is_empty() {
         PURGE_WAITS.run(db, [array::uuids(waited)]);
+    }
+    let limited = HAVE_LIMITS.run(db, [array::uuids(ids.iter().copied())]);
+    let limited: Vec<Uuid> = limited.iter().map(|r| r.get(1)).collect();
+    if !limited.is_empty() {
+        PURGE_LIMITS.run(db, [array::uuids(limited)]);
     }
     stream::purge(db, ids);
     PURGE.run(db, [array::uuids(ids.iter().copied())]).len()

@@ -54,6 +54,9 @@ rare! {
     waitpoint: Uuid,
     suspension_timeout: i64,
     pending_waitpoints: i32,
+    limited: bool,
+    slots: Vec<Uuid>,
+    offered: (Uuid, i64),
     stream_closed: (i64, char),
     grant: RareGrant,
 }
@@ -151,6 +154,9 @@ impl Rare {
             waitpoint: e.waitpoint,
             suspension_timeout: at(e.suspension_timeout),
             pending_waitpoints: count(e.pending_waitpoints),
+            limited: e.limited.then_some(true),
+            offered: e.offered.map(|(quota, until)| (quota, until.0)),
+            slots: (!e.slots.is_empty()).then(|| e.slots.clone()),
             stream_closed: a
                 .and_then(|a| a.closed)
                 .filter(|closed| closing::told(e) != Some(*closed))

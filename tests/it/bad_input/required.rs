@@ -3,7 +3,7 @@
 use super::Inhabited;
 
 /// A call with every argument that has no default, as (function, arguments in order).
-const REQUIRED: [(&str, &[&str]); 75] = [
+const REQUIRED: [(&str, &[&str]); 91] = [
     ("ff_create_execution", &["'L'", "'k'"]),
     ("ff_create_executions", &["'[]'"]),
     ("ff_create_many", &["'L'", "'k'", "'{}'"]),
@@ -48,6 +48,40 @@ const REQUIRED: [(&str, &[&str]); 75] = [
         &["'{fp:1}:00000000-0000-0000-0000-000000000000'"],
     ),
     ("ff_read_events", &["'now'"]),
+    ("ff_create_budget", &["'lane'", "'L'"]),
+    (
+        "ff_set_budget_limits",
+        &["gen_random_uuid()", "'{}'", "'{}'"],
+    ),
+    ("ff_attach_budget", &["gen_random_uuid()", "'lane'", "'L'"]),
+    ("ff_detach_budget", &["gen_random_uuid()", "'lane'", "'L'"]),
+    ("ff_report_usage", &["$1", "'{}'"]),
+    ("ff_report_usage_admin", &["gen_random_uuid()", "'{}'"]),
+    (
+        "ff_record_spend",
+        &["gen_random_uuid()", "gen_random_uuid()", "'{}'"],
+    ),
+    (
+        "ff_release_budget",
+        &["gen_random_uuid()", "gen_random_uuid()"],
+    ),
+    ("ff_enforce_budget", &["gen_random_uuid()", "'cancel'"]),
+    ("ff_reset_budget", &["gen_random_uuid()"]),
+    ("ff_get_budget_status", &["gen_random_uuid()"]),
+    ("ff_create_quota_policy", &["1", "'1 s'", "1"]),
+    (
+        "ff_set_quota_limits",
+        &["gen_random_uuid()", "1", "'1 s'", "1"],
+    ),
+    ("ff_attach_quota", &["gen_random_uuid()", "'lane'", "'L'"]),
+    (
+        "ff_check_admission",
+        &["gen_random_uuid()", "gen_random_uuid()"],
+    ),
+    (
+        "ff_release_admission",
+        &["gen_random_uuid()", "gen_random_uuid()"],
+    ),
     ("ff_append_frame", &["$1", "'x'"]),
     ("ff_append_frames", &["$1", "'{x}'"]),
     ("ff_read_stream", &["gen_random_uuid()"]),

@@ -108,7 +108,7 @@ fn f_56_part_waiting_for_a_cancellation() {
 }
 
 #[test]
-fn e_122_part_a_covered_member_ends_no_wait() {
+fn e_122_a_covered_member_ends_no_wait() {
     let mut w = World::new();
     let flow = w.flow();
     w.member(flow);

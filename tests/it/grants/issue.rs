@@ -113,7 +113,7 @@ fn e_36_the_next_claim_goes_on_with_the_capabilities_and_the_namespace_of_the_gr
 }
 
 #[test]
-fn e_37_part_a_lapsed_grant_is_ignored_and_then_dropped() {
+fn e_37_a_lapsed_grant_is_ignored_and_then_dropped() {
     let mut w = World::new();
     let id = w.create("");
     granted(&mut w, id, ", grant_ttl => '1 min'");
@@ -136,7 +136,7 @@ fn e_37_part_a_lapsed_grant_is_ignored_and_then_dropped() {
 }
 
 #[test]
-fn e_37_part_a_lapsed_grant_is_replaced() {
+fn e_37_a_lapsed_grant_is_replaced() {
     let mut w = World::new();
     let id = w.create("");
     let first = granted(&mut w, id, ", grant_ttl => '1 min'");
@@ -155,7 +155,7 @@ fn work(w: &mut Session, more: &str) -> bool {
 }
 
 #[test]
-fn e_37_part_what_is_reserved_is_no_work_for_those_who_wait() {
+fn e_37_what_is_reserved_is_no_work_for_those_who_wait() {
     let mut w = World::new();
     let id = w.create("");
     granted(&mut w, id, ", grant_ttl => '1 min'");

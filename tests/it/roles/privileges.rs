@@ -235,7 +235,7 @@ fn rights_follow_an_extension_in_a_schema_of_its_own() {
 }
 
 #[test]
-fn o_8_part_a_worker_can_work_and_nothing_else() {
+fn o_8_a_worker_can_work_and_nothing_else() {
     let mut w = World::with_roles();
     let id = w.create("payload => 'do it', tags => '{\"app.n\":\"1\"}'");
     let mut worker = w.session_with("worker", "ff_worker");
@@ -256,6 +256,10 @@ fn o_8_part_a_worker_can_work_and_nothing_else() {
         "SELECT * FROM ff_create_execution('L', 'k')",
         "SELECT * FROM ff_cancel_execution(gen_random_uuid(), 'because', 'operator_override')",
         "SELECT * FROM ff_set_lane('L', 'paused')",
+        "SELECT * FROM ff_create_budget('lane', 'L')",
+        "SELECT * FROM ff_create_quota_policy(1, '1 s', 1)",
+        "SELECT * FROM ff_engine.waitpoint_secret",
+        "SELECT * FROM ff_engine.budget",
         "SELECT * FROM ff_tick()",
         "SELECT * FROM ff_create_roles()",
         "SELECT * FROM ff_grant_namespace('ff_worker', 'a')",

@@ -16,7 +16,7 @@ pub struct Expected {
 }
 
 /// What a random life must be able to take.
-pub const TRANSITIONS: [&str; 37] = [
+pub const TRANSITIONS: [&str; 38] = [
     "T3",
     "T4",
     "T5",
@@ -49,6 +49,7 @@ pub const TRANSITIONS: [&str; 37] = [
     "T24",
     "T25",
     "T26",
+    "T28",
     "renew",
     "priority",
     "grant",
@@ -110,6 +111,9 @@ fn row(transition: &'static str) -> &'static str {
         }
         "T26" => {
             "runnable unowned eligible_now waiting_for_worker none pending_replay_attempt waiting"
+        }
+        "T28" => {
+            "runnable unowned blocked_by_budget waiting_for_budget none attempt_interrupted rate_limited"
         }
         _ => "= = = = = = =",
     }

@@ -10,9 +10,9 @@ use crate::model::execution::{Execution, Grant};
 use crate::model::policy::Policy;
 use crate::model::policy::TimeoutBehavior;
 use crate::model::suspension::{ResumePolicy, Suspension};
-use crate::model::time::{Instant, MS};
+use crate::model::time::{Instant, MS, SECOND};
 use crate::model::words::*;
-use transition::{Change, Children, ClaimTerms, Failure, Opening, Rebirth, TimeoutSignal};
+use transition::{Change, Children, ClaimTerms, Denied, Failure, Opening, Rebirth, TimeoutSignal};
 
 /// What may happen; times in milliseconds.
 #[derive(Clone, Debug)]
@@ -72,6 +72,7 @@ pub enum Op {
         delay: i64,
     },
     TimeOutSuspension,
+    Park,
     /// A reconciler looks at due timers.
     Look,
 }
@@ -108,6 +109,7 @@ pub fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(timeout, behavior)| Op::Suspend { timeout, behavior }),
         4 => prop_oneof![Just(0i64), 1i64..2_000].prop_map(|delay| Op::Resume { delay }),
         8 => Just(Op::TimeOutSuspension),
+        3 => Just(Op::Park),
         6 => Just(Op::Look),
     ]
 }
@@ -292,6 +294,7 @@ impl Op {
                     TimeoutBehavior::Escalate => expect("escalation", &["suspension.escalated"]),
                 }
             }
+            Op::Park if live => expect("T28", &["lease.released budget"]),
             Op::Revoke if leased => expect("T9", &["lease.revoked why"]),
             Op::Block { reason } if runnable => {
                 let (blocking, _, row) = REASONS.get(*reason)?;
@@ -338,7 +341,10 @@ impl Op {
                     ttl_ms: *ttl,
                     takeover: *takeover,
                 };
-                transition::claim(before, &terms, policy, now).0
+                let fresh = before.vector.lifecycle == Lifecycle::Runnable;
+                let slot = (fresh && ttl % 2 == 0).then_some(Uuid::from_u128(3));
+                let change = transition::claim(before, &terms, policy, now).0;
+                change.holding(slot)
             }
             Op::Renew { ttl } => Change::touch(before, now, |e| {
                 e.lease.expires_at = Some(later(*ttl));
@@ -373,10 +379,21 @@ impl Op {
             Op::Promote => transition::promote(before, now),
             Op::TimeOut { retry } => transition::time_out(before, micros(*retry), now),
             Op::Deadline => transition::deadline(before, now),
+            Op::Park => {
+                let denied = Denied {
+                    policy: Uuid::from_u128(5),
+                    detail: "no room".to_owned(),
+                    recheck_at: None,
+                };
+                transition::park(before, denied, now)
+            }
             Op::Revoke => transition::revoke(before, "why", now),
             Op::Block { reason } => {
                 let (blocking, eligibility, _) = REASONS[*reason];
                 transition::block(before, (eligibility, blocking), None, None, now)
+            }
+            Op::Unblock if before.vector.eligibility == Eligibility::Quota => {
+                transition::offer(before, Uuid::from_u128(3), now.plus(SECOND), now)
             }
             Op::Unblock => transition::unblock(before, now),
             Op::ChangePriority { to } => transition::change_priority(before, *to, now),
@@ -394,7 +411,9 @@ impl Op {
                     route_snapshot: None,
                     admission_summary: None,
                 };
-                transition::grant(before, grant, now)
+                let fresh = before.vector.lifecycle == Lifecycle::Runnable;
+                let slot = (fresh && ttl % 2 == 0).then_some(Uuid::from_u128(4));
+                transition::grant(before, grant, now).holding(slot)
             }
             Op::Mismatch { block: true } => {
                 transition::mismatch_and_block(before, &["gpu".to_owned()], now)
