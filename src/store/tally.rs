@@ -98,10 +98,13 @@ static ADD: Stmt<4> = Stmt::new(
     [INT4ARRAYOID, INT4ARRAYOID, INT2ARRAYOID, INT8ARRAYOID],
 );
 
+/// Only counting anew makes counts those of this installation: its number may have been drawn a moment ago, and from
+/// then on the views that lead on from a position have been empty.
 static REACH: Stmt<4> = Stmt::new(
     c"UPDATE ff_engine.tally_position AS p
          SET next = $1, running = $2, held = $3, floor = coalesce($4, p.floor), reached_at = clock_timestamp(),
-             installation = (SELECT i.installation_id FROM ff_engine.installation AS i)",
+             installation = CASE WHEN $4 IS NULL THEN p.installation
+                                 ELSE (SELECT i.installation_id FROM ff_engine.installation AS i) END",
     [XID8OID, XID8ARRAYOID, XID8ARRAYOID, INT8OID],
 );
 
