@@ -44,6 +44,38 @@ fn caught_up(s: &mut Session) -> bool {
 const FORGET: &str = "UPDATE ff_engine.tally_position SET next = NULL";
 
 #[test]
+fn nothing_is_lost_when_the_number_of_the_installation_is_drawn_while_counts_are_brought_up() {
+    let mut w = World::without_preload();
+    w.run("SELECT * FROM ff_tick()");
+    let (mut first, mut other, mut ticker) = (w.session(), w.session(), w.session());
+    for s in [&mut first, &mut other] {
+        s.create("");
+    }
+    w.run("SELECT * FROM ff_tick()");
+    for s in [&mut first, &mut other] {
+        s.create("");
+    }
+    // The first claim of all draws the number; its session goes on adding to its own sum.
+    first.run("BEGIN");
+    first.create("");
+    first.claim("");
+    w.run("BEGIN; SELECT FROM ff_engine.tally FOR UPDATE");
+    let pid = ticker.pid();
+    let tick = apart(move || ticker.run("SELECT * FROM ff_tick()"));
+    w.waits_until_blocked(pid);
+    first.run("COMMIT");
+    w.run("COMMIT");
+    tick.outcome();
+    assert_eq!(lies(&mut w), [""; 0]);
+    assert_eq!(counts(&mut w), of(&[("active", 1), ("waiting", 4)]));
+    // Now they begin anew, and then take in what was summed up before.
+    w.run("SELECT * FROM ff_tick()");
+    w.run("SELECT * FROM ff_tick()");
+    assert!(caught_up(&mut w));
+    assert_eq!(counts(&mut w), of(&[("active", 1), ("waiting", 4)]));
+}
+
+#[test]
 fn what_has_been_counted_is_no_longer_read() {
     let mut w = World::without_preload();
     w.create_several(3, "");

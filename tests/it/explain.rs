@@ -24,7 +24,7 @@ fn only(s: &mut Session, id: Uuid, reason: &str) -> (serde_json::Value, String) 
 }
 
 #[test]
-fn o_12_part_a_delay_a_retry_and_their_end() {
+fn o_12_a_delay_a_retry_and_their_end() {
     let mut w = World::new();
     let delayed = w.create("delay_until => ff_server_time() + interval '1 h'");
     let (detail, remedy) = only(&mut w, delayed, "delayed");
@@ -54,7 +54,7 @@ fn o_12_part_a_delay_a_retry_and_their_end() {
 }
 
 #[test]
-fn o_12_part_a_lane_that_hands_nothing_out() {
+fn o_12_a_lane_that_hands_nothing_out() {
     let mut w = World::new();
     let waiting = w.create("");
     let delayed = w.create("delay_until => ff_server_time() + interval '1 h'");
@@ -85,7 +85,7 @@ fn o_12_part_a_lane_that_hands_nothing_out() {
 }
 
 #[test]
-fn o_12_part_a_lease_through_its_life() {
+fn o_12_a_lease_through_its_life() {
     let mut w = World::new();
     let claim = w.claimed("", "lease_ttl => '1 min'");
     w.run(&format!(
@@ -116,7 +116,7 @@ fn o_12_part_a_lease_through_its_life() {
 }
 
 #[test]
-fn o_12_part_a_worker_that_is_not_there() {
+fn o_12_a_worker_that_is_not_there() {
     let mut w = World::new();
     let id = w.create(&requiring(&["gpu", "torch"]));
     let (detail, remedy) = only(&mut w, id, "missing_capability");
@@ -154,7 +154,7 @@ fn o_12_part_a_worker_that_is_not_there() {
 }
 
 #[test]
-fn o_12_part_a_suspension_and_its_end() {
+fn o_12_a_suspension_and_its_end() {
     let mut w = World::new();
     let s = w.waiting(&format!("{READY}, reason => 'waiting_for_approval'"));
     let (detail, remedy) = only(&mut w, s.id, "suspended");

@@ -65,7 +65,7 @@ pub fn member(db: &Db, e: Execution, r: &Request) -> Result<Replayed> {
     let Some(mut group) = blocked else {
         let change = life.start(None);
         save::apply(db, std::slice::from_ref(&change), now);
-        return Ok(Replayed::of(change.after, 0));
+        return Ok(Replayed::of(*change.after, 0));
     };
     let reset = store::edge::reopen(db, id);
     group.reopen();
@@ -89,11 +89,11 @@ pub fn member(db: &Db, e: Execution, r: &Request) -> Result<Replayed> {
         })
         .collect();
     if due.is_empty() {
-        return Ok(Replayed::of(change.after, group.open()));
+        return Ok(Replayed::of(*change.after, group.open()));
     }
-    let moved = step::resolve(db, vec![change.after.clone()], &due, now)?.pop();
+    let moved = step::resolve(db, vec![(*change.after).clone()], &due, now)?.pop();
     let Some(moved) = moved else {
-        return Ok(Replayed::of(change.after, group.open()));
+        return Ok(Replayed::of(*change.after, group.open()));
     };
     let open = store::edge_group::of(db, id).map_or(0, |found| found.group.open());
     let open = if transition::waits(&moved.execution) {

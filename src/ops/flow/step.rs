@@ -127,7 +127,7 @@ pub fn settle(db: &Db, children: Vec<(Execution, Found)>, now: Instant) -> Vec<M
         let verdict = found.group.fire(now);
         let (execution, effect) = match verdict.and_then(|v| fate(&e, &found, v, now)) {
             Some((change, effect)) => {
-                let after = change.after.clone();
+                let after = (*change.after).clone();
                 changes.push(change);
                 (after, effect)
             }

@@ -416,7 +416,7 @@ fn e_104_the_flow_of_a_member() {
 }
 
 #[test]
-fn o_12_part_a_waiting_child_names_what_it_waits_for() {
+fn o_12_a_waiting_child_names_what_it_waits_for() {
     let mut w = World::new();
     w.run("SET ff_engine.inline_edge_limit = 0");
     let flow = w.flow();

@@ -357,7 +357,7 @@ fn what_a_caller_blocked_is_lifted_when_all_that_applies_has_room() {
 }
 
 #[test]
-fn o_12_part_the_explanation_names_budgets_and_quotas() {
+fn o_12_the_explanation_names_budgets_and_quotas() {
     let mut w = World::without_preload();
     let b = tokens(&mut w, 10, 0, "");
     let q = quota(&mut w, 1, "1 h", 0, "");

@@ -132,7 +132,7 @@ fn b_13_no_increment_is_lost() {
 }
 
 #[test]
-fn b_14_part_reporters_on_different_stripes_never_meet() {
+fn b_14_reporters_on_different_stripes_never_meet() {
     let mut w = World::new();
     for (hard, stripes, waits) in [(0, 16, false), (1000, 16, false), (1000, 1, true)] {
         let b = tokens(&mut w, hard, 0, &format!("stripes => {stripes}"));
@@ -157,8 +157,36 @@ fn b_14_part_reporters_on_different_stripes_never_meet() {
     }
 }
 
+/// While a report is open its stripe is taken, so what a budget carries is as many reports at once as it has stripes,
+/// whatever the machine.
 #[test]
-fn b_14_part_several_dimensions_in_any_order_do_not_deadlock() {
+fn b_14_sixteen_stripes_carry_sixteen_open_reports_where_one_carries_one() {
+    let mut w = World::new();
+    for stripes in [1, 16] {
+        let b = tokens(&mut w, 200, 0, &format!("stripes => {stripes}"));
+        assert_eq!(rep(&mut w, b, 1), ok(), "what it may use is dealt out");
+        let mut reporters: Vec<Session> = Vec::new();
+        for _ in 0..stripes {
+            let mut s = w.session();
+            s.run("SET lock_timeout = '10 s'; BEGIN");
+            assert_eq!(rep(&mut s, b, 1), ok());
+            reporters.push(s);
+        }
+        let mut late = w.session();
+        late.run("SET lock_timeout = '100 ms'");
+        let call = "SELECT * FROM ff_report_usage_admin($1, '{\"tokens\":1}')";
+        late.refused("55P03", call, &[&b]);
+        reporters.iter_mut().for_each(|s| s.run("COMMIT"));
+        let mut total = i64::from(stripes) + 1;
+        while rep(&mut w, b, 1) == ok() {
+            total += 1;
+        }
+        assert_eq!((total, used(&mut w, b)), (200, 200));
+    }
+}
+
+#[test]
+fn b_14_several_dimensions_in_any_order_do_not_deadlock() {
     let mut w = World::new();
     for stripes in [1, 4] {
         let limits = "hard_limits => '{\"a\":400,\"b\":400,\"c\":400}'";

@@ -14,6 +14,7 @@ mod reset;
 mod rollback;
 mod slots;
 mod spend;
+mod walk;
 
 use postgres::Row;
 use serde_json::{Value, json};
