@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::support::failure::SECRET;
 use crate::support::{Cells, World, contract};
 
-/// One call per group that this stage can make fail.
-const ONE_PER_GROUP: [(&str, &str); 4] = [
+/// One call per group that fails.
+const ONE_PER_GROUP: [(&str, &str); 7] = [
     ("FF001", "SELECT ff_format_execution_id(gen_random_uuid())"),
     ("FF133", "SELECT * FROM ff_create_execution('', 'k')"),
     (
@@ -17,14 +17,34 @@ const ONE_PER_GROUP: [(&str, &str); 4] = [
         "FF402",
         "SELECT * FROM ff_complete((SELECT handle FROM elapsed))",
     ),
+    (
+        "FF303",
+        "SELECT * FROM ff_add_dependency((SELECT flow_id FROM held), (SELECT id FROM held), (SELECT id FROM held))",
+    ),
+    (
+        "FF506",
+        "SELECT * FROM ff_suspend((SELECT handle FROM held), ff_cond_signal())",
+    ),
+    ("FF902", "SELECT * FROM ff_claim('M', 'w')"),
 ];
 
-fn with_an_ended_and_an_elapsed_lease() -> World {
+/// Leases that have ended, elapsed and go on, no signing key, and a lane with a budget that somebody has deleted.
+fn where_everything_fails() -> World {
     let mut w = World::new();
     let ended = w.claimed("", "");
     w.complete(&ended.handle, None);
     let elapsed = w.claimed("", "lease_ttl => '1 s'");
     w.advance_ms(1_000);
+    let flow = w.flow();
+    let member = w.member(flow);
+    let held = w.take(member);
+    w.run(&format!(
+        "CREATE TABLE held AS SELECT '{}'::text AS handle, '{member}'::uuid AS id, '{flow}'::uuid AS flow_id;
+         SELECT ff_create_execution('M', 'k');
+         SELECT ff_create_budget('lane', 'M');
+         DELETE FROM ff_engine.budget",
+        held.handle
+    ));
     w.run(&format!(
         "CREATE TABLE ended AS SELECT '{}'::text AS handle; CREATE TABLE elapsed AS SELECT '{}'::text AS handle",
         ended.handle, elapsed.handle
@@ -33,16 +53,16 @@ fn with_an_ended_and_an_elapsed_lease() -> World {
 }
 
 #[test]
-fn e_114_part_a_client_sees_code_kind_detail_and_hint() {
-    let mut w = with_an_ended_and_an_elapsed_lease();
+fn e_114_a_client_sees_code_kind_detail_and_hint() {
+    let mut w = where_everything_fails();
     for (sqlstate, call) in ONE_PER_GROUP {
         w.refused(sqlstate, call, &[]);
     }
 }
 
 #[test]
-fn e_114_part_plpgsql_catches_one_code_and_the_whole_class() {
-    let mut w = with_an_ended_and_an_elapsed_lease();
+fn e_114_plpgsql_catches_one_code_and_the_whole_class() {
+    let mut w = where_everything_fails();
     for (sqlstate, call) in ONE_PER_GROUP {
         for caught in ["FF000", sqlstate] {
             w.run(&format!(
@@ -65,8 +85,8 @@ fn e_114_part_plpgsql_catches_one_code_and_the_whole_class() {
 }
 
 #[test]
-fn e_114_part_work_before_a_savepoint_survives() {
-    let mut w = with_an_ended_and_an_elapsed_lease();
+fn e_114_work_before_a_savepoint_survives() {
+    let mut w = where_everything_fails();
     for (sqlstate, call) in ONE_PER_GROUP {
         w.run("BEGIN");
         let id = w.create("");
