@@ -112,7 +112,7 @@ CREATE TABLE ff_engine.timer (
     due_at       timestamptz NOT NULL,
     execution_id uuid        NOT NULL
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
-CREATE INDEX timer_due ON ff_engine.timer (kind, lane_id, due_at, execution_id);
+CREATE INDEX timer_due ON ff_engine.timer (kind, lane_id, due_at, execution_id) WITH (deduplicate_items = off);
 
 -- Ended executions by when they may be deleted. They stand in lots, because a row and an index entry for each would cost
 -- more than its deletion, and would be kept as long as the history.

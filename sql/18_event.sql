@@ -1,6 +1,8 @@
 -- The event log: append-only, one row per transition. A row whose transition ended a lease in order and the
 -- execution with it reads as two events: `released` with event_id, then its own with event_id + 1.
-CREATE SEQUENCE ff_engine.event_id AS bigint INCREMENT BY 2;
+--
+-- One value of the sequence numbers a thousand events, so that a batch asks for one.
+CREATE SEQUENCE ff_engine.event_id AS bigint INCREMENT BY 2000;
 
 CREATE TABLE ff_engine.event (
     event_id      bigint      NOT NULL DEFAULT nextval('ff_engine.event_id'),
@@ -23,5 +25,6 @@ CREATE TABLE ff_engine.event (
     tags          jsonb,
     details       jsonb                          -- what the typed columns do not say
 );
-CREATE INDEX event_window ON ff_engine.event (txid, event_id);
-CREATE INDEX event_execution ON ff_engine.event (execution_id, event_id);
+-- No two entries are equal, so there is nothing to deduplicate.
+CREATE INDEX event_window ON ff_engine.event (txid, event_id) WITH (deduplicate_items = off);
+CREATE INDEX event_execution ON ff_engine.event (execution_id, event_id) WITH (deduplicate_items = off);

@@ -178,7 +178,7 @@ extension_sql_file!(
 extension_sql_file!(
     "../sql/56_metrics.sql",
     name = "metrics",
-    requires = ["invariants"]
+    requires = ["invariants", stats::ff_engine::token_refusals]
 );
 extension_sql_file!("../sql/80_dump.sql", name = "dump", requires = ["metrics"]);
 extension_sql_file!("../sql/90_grants.sql", name = "grants", finalize);

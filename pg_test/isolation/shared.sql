@@ -23,7 +23,7 @@ CREATE PROCEDURE forget() LANGUAGE sql AS $$
              ff_engine.stream_end, ff_engine.stream_watch,
              ff_engine.flow,
              ff_engine.flow_member, ff_engine.edge, ff_engine.edge_group, ff_engine.cascade, ff_engine.flow_touch,
-             ff_engine.flow_summary, ff_engine.sibling_cancel,
+             ff_engine.flow_summary, ff_engine.sibling_cancel, ff_engine.cancel_backlog, ff_engine.cancel_backlog_member,
              ff_engine.budget, ff_engine.budget_usage, ff_engine.budget_pool, ff_engine.budget_ledger, ff_engine.budget_dedup,
              ff_engine.attachment, ff_engine.denied, ff_engine.quota, ff_engine.quota_token, ff_engine.quota_slot;
     UPDATE ff_engine.tally_position SET next = NULL

@@ -13,7 +13,7 @@ pub struct Moved {
 impl Moved {
     /// What a change moves, none if the public state stays.
     pub fn of(change: &Change) -> Option<Moved> {
-        let from = change.before.as_ref().map(|e| e.vector.public_state());
+        let from = change.before.as_deref().map(|e| e.vector.public_state());
         let to = Some(change.after.vector.public_state());
         (from != to).then_some(Moved { from, to })
     }

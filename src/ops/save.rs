@@ -33,7 +33,7 @@ pub fn apply(db: &Db, changes: &[Change], now: Instant) {
 pub fn write(db: &Db, changes: &[Change], now: Instant) {
     let superseded: Vec<_> = changes
         .iter()
-        .filter_map(|c| Some((c.after.place.id, c.archive.as_ref()?)))
+        .filter_map(|c| Some((c.after.place.id, c.archive.as_deref()?)))
         .collect();
     if !superseded.is_empty() {
         store::attempt::archive(db, &superseded);
@@ -42,10 +42,10 @@ pub fn write(db: &Db, changes: &[Change], now: Instant) {
     let mut results = Vec::new();
     let mut details = Vec::new();
     for change in changes {
-        let Some(before) = &change.before else {
+        let Some(before) = change.before.as_deref() else {
             continue;
         };
-        let pair = (before, &change.after);
+        let pair = (before, &*change.after);
         match &change.blob {
             Blob::Result(bytes, encoding) => {
                 results.push((pair, bytes.as_deref(), encoding.as_deref()))
@@ -77,20 +77,20 @@ pub fn settle(db: &Db, changes: &[Change], now: Instant) {
     let mut events: Vec<Announced> = Vec::new();
     let mut silent = Vec::new();
     for change in changes {
-        let after = &change.after;
-        let was = change.before.as_ref().and_then(due::ready);
+        let after = &*change.after;
+        let was = change.before.as_deref().and_then(due::ready);
         let is = due::ready(after);
         if was != is {
             gone.extend(was);
             new.extend(is.map(|entry| (after.place.lane, entry)));
         }
-        let missed = change.before.as_ref().and_then(due::unrouted);
+        let missed = change.before.as_deref().and_then(due::unrouted);
         let misses = due::unrouted(after);
         if missed != misses {
             routed.extend(missed);
             unrouted.extend(misses);
         }
-        let refused = change.before.as_ref().and_then(due::denied);
+        let refused = change.before.as_deref().and_then(due::denied);
         let refuses = due::denied(after);
         if refused != refuses {
             admitted.extend(refused);
@@ -99,12 +99,15 @@ pub fn settle(db: &Db, changes: &[Change], now: Instant) {
         let held = change.before.iter().flat_map(|e| &e.slots);
         let gone_slots = held.filter(|slot| !after.slots.contains(slot));
         freed.extend(gone_slots.map(|slot| (*slot, after)));
-        match due::arm(change.before.as_ref(), after) {
+        match due::arm(change.before.as_deref(), after) {
             Some(at) if after.is_terminal() => ended.push((at, after.place.id)),
             Some(at) => timers.push(Timer::live(after, at)),
             None => {}
         }
-        let (had_lost, has_lost) = (change.before.as_ref().and_then(due::lost), due::lost(after));
+        let (had_lost, has_lost) = (
+            change.before.as_deref().and_then(due::lost),
+            due::lost(after),
+        );
         if had_lost != has_lost {
             spent.extend(had_lost.map(|at| Timer::lost(after, at)));
             timers.extend(has_lost.map(|at| Timer::lost(after, at)));

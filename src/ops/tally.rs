@@ -8,6 +8,9 @@ use crate::store::tally;
 /// Events taken into the counts in one transaction, roughly.
 const PAGE: i64 = 50_000;
 
+/// The events of so few transactions are taken together, without looking how many they are.
+const FEW: u64 = 1_000;
+
 /// Takes what has moved since the last time into the counts; whether more is left. One session at a time does it,
 /// and only where each statement may look anew.
 pub fn advance(db: &Db) -> bool {
@@ -16,8 +19,8 @@ pub fn advance(db: &Db) -> bool {
     }
     match tally::lock(db) {
         None => false,
-        Some(true) => take(db),
-        Some(false) => {
+        Some(Some(from)) => take(db, from),
+        Some(None) => {
             begin(db);
             false
         }
@@ -39,11 +42,12 @@ fn begin(db: &Db) {
 
 /// Adds what has moved: a page of events, which ends behind a transaction, never inside one, and all that sessions have
 /// summed up.
-fn take(db: &Db) -> bool {
+fn take(db: &Db, from: u64) -> bool {
     let (upto, events, more) = snapshot::latest(|| {
         let now = here();
-        let end = tally::page_end(db, PAGE).map(|xid| xid + 1);
-        let end = end.filter(|end| *end < now.next());
+        let many = now.next() > from.saturating_add(FEW);
+        let end = many.then(|| tally::page_end(db, PAGE)).flatten();
+        let end = end.map(|xid| xid + 1).filter(|end| *end < now.next());
         let upto = match end {
             Some(end) => Snapshot::new(end, now.running().to_vec()),
             None => now,

@@ -10,13 +10,16 @@ use std::ffi::CStr;
 use std::rc::{Rc, Weak};
 
 use pgrx::pg_sys;
+use pgrx::pg_sys::BuiltinOid::*;
 
 use super::session;
 
 mod find;
 mod indexes;
+mod near;
 mod own;
 pub mod place;
+mod search;
 mod write;
 
 pub use find::{Finder, Held};
@@ -52,8 +55,8 @@ struct Known {
     /// Attribute numbers of all columns that must not be null.
     required: Vec<usize>,
     key: Option<Key>,
-    /// The key is one uuid.
-    uuid: bool,
+    /// The key is a uuid, behind nothing but columns whose values are no pointers.
+    ends_with_uuid: bool,
 }
 
 /// An index that starts with the key's columns.
@@ -90,6 +93,8 @@ unsafe extern "C-unwind" fn changed(_arg: pg_sys::Datum, table: pg_sys::Oid) {
 /// How the index compares values of a column.
 struct KeyColumn {
     equal: pg_sys::Oid,
+    /// At least.
+    from: pg_sys::Oid,
     compare: pg_sys::Oid,
     collation: pg_sys::Oid,
 }
@@ -180,7 +185,12 @@ impl Known {
                 .filter(|(_, a)| a.attnotnull)
                 .map(|(i, _)| i)
                 .collect();
-            let uuid = matches!(columns.get(..key), Some([(_, pg_sys::BuiltinOid::UUIDOID)]));
+            let ends_with_uuid = match columns.get(..key) {
+                Some([others @ .., (_, UUIDOID)]) => others.iter().all(|(_, t)| {
+                    matches!(t, CHAROID | INT2OID | INT4OID | INT8OID | TIMESTAMPTZOID)
+                }),
+                _ => false,
+            };
             let by = places.get(..key).unwrap_or_default();
             let key = if by.is_empty() {
                 None
@@ -193,7 +203,7 @@ impl Known {
                 places,
                 required,
                 key,
-                uuid,
+                ends_with_uuid,
             });
             EVERY.with_borrow_mut(|every| {
                 every.retain(|other| other.strong_count() > 0);
@@ -265,10 +275,17 @@ impl KeyColumn {
         // SAFETY: as the caller promises; the arrays have an item for each column.
         unsafe {
             let (family, operand) = (*(*index).rd_opfamily.add(i), *(*index).rd_opcintype.add(i));
-            let equality = pg_sys::BTEqualStrategyNumber as i16;
-            let operator = pg_sys::get_opfamily_member(family, operand, operand, equality);
+            let operator = |strategy: u32| {
+                pg_sys::get_opcode(pg_sys::get_opfamily_member(
+                    family,
+                    operand,
+                    operand,
+                    strategy as i16,
+                ))
+            };
             KeyColumn {
-                equal: pg_sys::get_opcode(operator),
+                equal: operator(pg_sys::BTEqualStrategyNumber),
+                from: operator(pg_sys::BTGreaterEqualStrategyNumber),
                 compare: pg_sys::get_opfamily_proc(family, operand, operand, ORDER),
                 collation: *(*index).rd_indcollation.add(i),
             }

@@ -131,7 +131,7 @@ impl Page<'_> {
         rearm(
             self.db,
             timers,
-            changes.iter().map(|c| &c.after).chain(early),
+            changes.iter().map(|c| &*c.after).chain(early),
         );
         Ok(Tally {
             processed,

@@ -4,6 +4,7 @@ use pgrx::pg_sys::BuiltinOid::*;
 
 use crate::model::execution::Execution;
 use crate::model::flow::CancelPolicy;
+use crate::pg::snapshot;
 use crate::pg::spi::Db;
 use crate::pg::table::{Named, Table};
 
@@ -12,11 +13,14 @@ const ID: &[Named] = &[("flow_id", UUIDOID)];
 /// Place of `cancellation_policy` in the table; it is set exactly if the flow is cancelled.
 const POLICY: usize = 14;
 
-/// How the flow of an execution was cancelled, if it was. An execution outside flows costs a look at one field.
+/// How the flow of an execution was cancelled, if it was. An execution outside flows costs a look at one field. A
+/// snapshot that is older than the cancellation would let the member start, and nobody would ever end it.
 pub fn policy(db: &Db, e: &Execution) -> Option<CancelPolicy> {
     let flow = e.place.flow?;
-    let word = FLOW.find(db, ID, |finder| {
-        finder.read(&[flow.into()], |row| row.get::<Option<String>>(POLICY))
+    let word = snapshot::latest(|| {
+        FLOW.find_in_active(db, ID, |finder| {
+            finder.read(&[flow.into()], |row| row.get::<Option<String>>(POLICY))
+        })
     });
     CancelPolicy::from_word(&word.flatten()?)
 }

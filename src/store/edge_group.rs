@@ -7,6 +7,7 @@ use crate::model::edge_group::{Group, GroupState, Policy};
 use crate::model::flow::{CancelPolicy, FlowState};
 use crate::model::time::Instant;
 use crate::pg::array;
+use crate::pg::session;
 use crate::pg::spi::{Arg, Db, Row, Stmt};
 
 /// The columns of [`decode`], of a group `g` and its flow `f`.
@@ -21,6 +22,15 @@ macro_rules! groups {
 
 static READ: Stmt<1> = Stmt::new(
     sql!(groups!(), "WHERE g.downstream_id = ANY ($1)"),
+    [UUIDARRAYOID],
+);
+
+/// Nobody waits for this lock, because the child is locked; it fails where a fixed snapshot shows an older version.
+static LOCK: Stmt<1> = Stmt::new(
+    sql!(
+        groups!(),
+        "WHERE g.downstream_id = ANY ($1) FOR NO KEY UPDATE OF g"
+    ),
     [UUIDARRAYOID],
 );
 
@@ -128,6 +138,16 @@ fn decode(r: &Row) -> Found {
 /// The groups of children.
 pub fn read(db: &Db, children: &[Uuid]) -> Vec<Found> {
     let rows = READ.run(db, [array::uuids(children.iter().copied())]);
+    rows.iter().map(|r| decode(&r)).collect()
+}
+
+/// The groups of locked children. Only under a fixed snapshot, which may be older than those locks, are they locked as
+/// well.
+pub fn under_lock(db: &Db, children: &[Uuid]) -> Vec<Found> {
+    if session::read_committed() {
+        return read(db, children);
+    }
+    let rows = LOCK.run(db, [array::uuids(children.iter().copied())]);
     rows.iter().map(|r| decode(&r)).collect()
 }
 

@@ -15,6 +15,15 @@ use crate::pg::xact;
 
 static EVENT_ID: Sequence = Sequence::new(c"event_id");
 
+/// So many events one value of the sequence numbers; each takes two ids, for what it may read as.
+const PER_VALUE: i64 = 1000;
+
+/// Ids for events that are appended together, ascending.
+fn ids() -> impl Iterator<Item = i64> {
+    std::iter::repeat_with(|| EVENT_ID.next())
+        .flat_map(|first| (0..PER_VALUE).map(move |i| first + 2 * i))
+}
+
 static APPEND: Write<19> = Write::insert(
     c"event",
     [
@@ -48,9 +57,10 @@ pub fn append(db: &Db, now: Instant, events: &[Announced]) {
     let txid = xact::id();
     let rows: Vec<[Arg; 19]> = events
         .iter()
-        .map(|(e, event, moved)| {
+        .zip(ids())
+        .map(|((e, event, moved), id)| {
             [
-                EVENT_ID.next().into(),
+                id.into(),
                 txid,
                 now.0.into(),
                 e.place.id.into(),

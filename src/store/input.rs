@@ -104,8 +104,9 @@ pub struct Stored {
 }
 
 /// The inputs of executions, in order; an empty one for those that have none.
-pub fn read(db: &Db, ids: impl Iterator<Item = Uuid>) -> Vec<Stored> {
+pub fn read(db: &Db, ids: impl ExactSizeIterator<Item = Uuid>) -> Vec<Stored> {
     BY_ID.find(db, &COLUMNS, |finder| {
+        finder.expect(ids.len());
         let stored = |id: Uuid| {
             finder.read(&[id.into()], |row| Stored {
                 payload: row.get(1),

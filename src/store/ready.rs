@@ -163,16 +163,17 @@ pub fn take(
     w: Wanted,
     left: &[Uuid],
 ) -> (Vec<Candidate>, Option<Position>) {
-    let mut taken = Vec::new();
+    let mut taken = Vec::with_capacity(w.limit.clamp(0, 50) as usize);
     let mut first = None;
     // Entries are read on the snapshot of the executions, so that both are seen or neither.
-    execution::candidates(db, |candidates| {
+    execution::candidates(db, w.limit.max(0) as usize, |candidates| {
         ORDER.find_in_active(db, &PLACE, |order| {
             walk(order, queue, &from, |position| {
                 if left.contains(&position.id) {
                     return true;
                 }
                 if let Some(one) = candidates.lock(position.id, |e| w.takes(db, e)) {
+                    order.note(&key(queue, &position));
                     first.get_or_insert(position);
                     taken.push(one);
                 }
@@ -186,7 +187,7 @@ pub fn take(
 /// The first candidates of several queues from a position of each on, up to the limit of each, unlocked.
 pub fn heads(db: &Db, starts: &[(i32, Position)], w: Wanted) -> Vec<(i32, Position)> {
     let mut heads = Vec::new();
-    execution::candidates(db, |candidates| {
+    execution::candidates(db, w.limit.max(0) as usize, |candidates| {
         ORDER.find_in_active(db, &PLACE, |order| {
             for (queue, from) in starts {
                 let mut left = w.limit;
@@ -205,11 +206,20 @@ pub fn heads(db: &Db, starts: &[(i32, Position)], w: Wanted) -> Vec<(i32, Positi
 
 /// Locks those of the named executions that are still claimable and free, in the order given.
 pub fn take_these(db: &Db, ids: impl Iterator<Item = Uuid>, w: Wanted) -> Vec<Candidate> {
-    let taken = execution::candidates(db, |candidates| {
+    let taken = execution::candidates(db, w.limit.max(0) as usize, |candidates| {
         let taken = ids.filter_map(|id| candidates.lock(id, |e| w.takes(db, e)));
         taken.take(w.limit.max(0) as usize).collect()
     });
     with_inputs(db, taken)
+}
+
+fn key(queue: i32, p: &Position) -> [Arg; 4] {
+    [
+        queue.into(),
+        p.rank.into(),
+        p.created_at.0.into(),
+        p.id.into(),
+    ]
 }
 
 /// Locks candidates of several queues that have lost their lease, in claim order, leaving out what others hold.
@@ -240,18 +250,7 @@ pub fn insert(db: &Db, entries: &[Ready]) {
 
 /// Takes entries out of their queues.
 pub fn delete(db: &Db, entries: &[Ready]) {
-    let rows: Vec<[Arg; 4]> = entries
-        .iter()
-        .map(|r| {
-            let p = r.position;
-            [
-                r.queue.into(),
-                p.rank.into(),
-                p.created_at.0.into(),
-                p.id.into(),
-            ]
-        })
-        .collect();
+    let rows: Vec<_> = entries.iter().map(|r| key(r.queue, &r.position)).collect();
     DELETE.run(db, &rows);
 }
 

@@ -4,7 +4,7 @@ use pgrx::pg_sys::BuiltinOid::*;
 
 use crate::model::cursor::Snapshot;
 use crate::pg::array::{array, ints};
-use crate::pg::spi::{Arg, Db, Rows, Stmt};
+use crate::pg::spi::{Arg, Db, Row, Rows, Stmt};
 
 /// A restore in progress would be counted half, and whoever has written already would be counted twice.
 static BEHIND: Stmt<0> = Stmt::new(
@@ -16,7 +16,7 @@ static BEHIND: Stmt<0> = Stmt::new(
 );
 
 static LOCK: Stmt<0> = Stmt::new(
-    c"SELECT EXISTS (SELECT FROM ff_engine.tallied) FROM ff_engine.tally_position AS p FOR UPDATE SKIP LOCKED",
+    c"SELECT (SELECT t.next FROM ff_engine.tallied AS t) FROM ff_engine.tally_position AS p FOR UPDATE SKIP LOCKED",
     [],
 );
 
@@ -49,12 +49,16 @@ static PAGE_END: Stmt<1> = Stmt::new(
     [INT8OID],
 );
 
+/// Events are many and their moves of few kinds, so these are summed up first.
 static EVENTS: Stmt<2> = Stmt::new(
-    c"SELECT e.lane_id, e.namespace_id, s.place::smallint, sum(s.sign)::bigint
-        FROM ff_engine.untallied_event AS e
-       CROSS JOIN LATERAL (VALUES (e.moved >> 4, -1), (e.moved & 15, 1)) AS s (place, sign)
-       WHERE e.txid < $1 AND e.txid <> ALL ($2) AND e.moved IS NOT NULL AND s.place > 0
-       GROUP BY 1, 2, 3 HAVING sum(s.sign) <> 0",
+    c"SELECT n.lane_id, n.namespace_id, s.place::smallint, sum(s.sign * n.events)::bigint
+        FROM (SELECT e.lane_id, e.namespace_id, e.moved, count(*) AS events
+                FROM ff_engine.untallied_event AS e
+               WHERE e.txid < $1 AND e.txid <> ALL ($2) AND e.moved IS NOT NULL
+               GROUP BY e.lane_id, e.namespace_id, e.moved) AS n
+       CROSS JOIN LATERAL (VALUES (n.moved >> 4, -1), (n.moved & 15, 1)) AS s (place, sign)
+       WHERE s.place > 0
+       GROUP BY 1, 2, 3 HAVING sum(s.sign * n.events) <> 0",
     [XID8OID, XID8ARRAYOID],
 );
 
@@ -137,9 +141,10 @@ pub fn behind(db: &Db) -> bool {
     BEHIND.run(db, []).first().is_some_and(|r| r.get(1))
 }
 
-/// Locks the position; whether there are counts. None if somebody else is at it.
-pub fn lock(db: &Db) -> Option<bool> {
-    LOCK.run(db, []).first().map(|r| r.get(1))
+/// Locks the position, and returns the transaction up to which there are counts. None if somebody else is at it.
+pub fn lock(db: &Db) -> Option<Option<u64>> {
+    let next = |r: Row| r.get::<Option<i64>>(1).map(|next| next as u64);
+    LOCK.run(db, []).first().map(next)
 }
 
 /// Counts all executions as the active snapshot shows them.

@@ -1,6 +1,7 @@
 //! The rules of the house, read from the sources: who imports whom, where SQL and unsafe may
 //! stand, and how long a file may be. ARCHITECTURE.md explains them.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::support::cluster::checkout;
@@ -260,6 +261,54 @@ fn no_test_is_switched_off() {
             if marks.iter().any(|mark| line.contains(mark)) {
                 complaints.push(format!("{}:{} {}", source.path, n + 1, line.trim()));
             }
+        }
+    }
+    none(complaints);
+}
+
+/// Functions of the schema that a text calls, outside comments.
+fn called(text: &str) -> BTreeSet<&str> {
+    let code = text.lines().filter_map(|line| line.split("--").next());
+    let schemas =
+        |line| ["ff_engine.", "@extschema@."].map(|schema| str::split(line, schema).skip(1));
+    code.flat_map(schemas)
+        .flatten()
+        .filter_map(|rest| {
+            let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_')?;
+            rest[end..].starts_with('(').then_some(&rest[..end])
+        })
+        .collect()
+}
+
+/// The order in which the install script declares the functions of Rust changes from build to build.
+#[test]
+fn the_install_script_has_every_function_before_it_is_called() {
+    let script = std::fs::read_to_string(checkout().join("src/schema.rs")).expect("the script");
+    let (files, api) = (sources(&["sql"]), sources(&["src/api"]));
+    let declared = |name: &str| {
+        let in_rust = format!("fn {name}(");
+        let in_sql =
+            ["ff_engine", "@extschema@"].map(|schema| format!("FUNCTION {schema}.{name}("));
+        api.iter().any(|s| s.text.contains(&in_rust))
+            && !files
+                .iter()
+                .any(|s| in_sql.iter().any(|sql| s.text.contains(sql)))
+    };
+    let mut required = BTreeSet::new();
+    let mut complaints = Vec::new();
+    for block in script.split("extension_sql_file!(").skip(1) {
+        let file = block.split('"').nth(1).expect("a file");
+        let source = files.iter().find(|s| file.ends_with(&s.path));
+        let list = block.split_once("requires = ").map_or("", |(_, list)| list);
+        let words = list.split(|c: char| !c.is_ascii_alphanumeric() && !"_:".contains(c));
+        required.extend(words.filter_map(|path| Some(path.rsplit_once("::")?.1)));
+        // What is installed last finds everything.
+        if !block.contains("finalize") {
+            let called = called(&source.expect("a file of sql/").text);
+            let late = called
+                .into_iter()
+                .filter(|name| declared(name) && !required.contains(name));
+            complaints.extend(late.map(|name| format!("{file} needs {name}")));
         }
     }
     none(complaints);

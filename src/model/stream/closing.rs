@@ -72,7 +72,7 @@ pub fn told(e: &Execution) -> Option<Closed> {
 
 /// The attempt whose stream a change closes, if it closes one that was open.
 pub fn closes(change: &Change) -> Option<(i32, Closed)> {
-    let before = change.before.as_ref()?;
+    let before = change.before.as_deref()?;
     let (attempt, index) = (before.attempt.as_ref()?, before.attempt_index()?);
     if attempt.closed.is_some() {
         return None;

@@ -83,10 +83,12 @@ pub fn claim(
         } else if e.total_attempts > 0 {
             lineage = e.pending_reason.take().or_else(|| e.failure_reason.clone());
         }
-        change.archive = e.attempt.take().map(|a| Superseded {
-            index: e.total_attempts - 1,
-            lease: previous.clone(),
-            attempt: a,
+        change.archive = e.attempt.take().map(|a| {
+            Box::new(Superseded {
+                index: e.total_attempts - 1,
+                lease: previous.clone(),
+                attempt: a,
+            })
         });
         e.attempt = Some(Attempt {
             id: terms.attempt_id,

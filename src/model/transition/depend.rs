@@ -124,7 +124,7 @@ mod tests {
     fn a_held_back_member_is_nowhere_and_keeps_its_delay() {
         let mut e = newborn();
         e.delay_until = Some(NOW.plus(SECOND));
-        let held = hold_back(e, "1 of 1 dependencies unresolved".to_owned(), NOW).after;
+        let held = *hold_back(e, "1 of 1 dependencies unresolved".to_owned(), NOW).after;
         assert!(due::ready(&held).is_none() && due::next_due(&held).is_none());
         assert_eq!(held.vector.public_state(), PublicState::WaitingChildren);
         assert_eq!(held.delay_until, Some(NOW.plus(SECOND)));
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn a_skipped_member_ends_with_one_event() {
-        let held = hold_back(newborn(), String::new(), NOW).after;
+        let held = *hold_back(newborn(), String::new(), NOW).after;
         let change = skip(held, NOW);
         assert!(change.after.is_terminal());
         assert_eq!(change.after.vector.public_state(), PublicState::Skipped);
@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn f_75_a_hold_ends_where_the_group_says() {
         let operator = (Eligibility::Operator, Blocking::PausedByOperator);
-        let held = || block(newborn(), operator, None, None, NOW).after;
+        let held = || *block(newborn(), operator, None, None, NOW).after;
         let ends = |group: Option<&Group>| {
             let change = pass_gate(held(), group, NOW, unblock);
             change.after.vector.public_state()

@@ -55,7 +55,7 @@ mod tests {
             route_snapshot: None,
             admission_summary: None,
         };
-        super::grant(newborn(), grant, NOW).after
+        *super::grant(newborn(), grant, NOW).after
     }
 
     #[test]
@@ -76,7 +76,7 @@ mod tests {
         let routed = (Eligibility::Route, Blocking::CapableWorker);
         let mut e = reserved();
         let grant = e.grant.clone();
-        e = block(e, routed, None, None, NOW).after;
+        e = *block(e, routed, None, None, NOW).after;
         e.grant = grant;
         let ready = unblock(e.clone(), NOW).after;
         assert!(ready.grant.is_some(), "still claimable, still reserved");

@@ -37,13 +37,13 @@ use super::words::*;
 #[derive(Clone, Debug)]
 pub struct Change {
     /// As it was; none for a new one.
-    pub before: Option<Execution>,
+    pub before: Option<Box<Execution>>,
     /// As it will be.
-    pub after: Execution,
+    pub after: Box<Execution>,
     /// What is announced, in order.
     pub events: Vec<Event>,
     /// The attempt that a new one supersedes moves to the archive.
-    pub archive: Option<Superseded>,
+    pub archive: Option<Box<Superseded>>,
     /// Large values that travel beside the row.
     pub blob: Blob,
     /// What becomes of the open suspension's rows.
@@ -94,10 +94,10 @@ pub enum Blob {
 impl Change {
     /// Starts from an execution as it is.
     pub(super) fn of(before: Execution, now: Instant) -> Change {
-        let mut after = before.clone();
+        let mut after = Box::new(before.clone());
         after.last_mutation_at = now;
         Change {
-            before: Some(before),
+            before: Some(Box::new(before)),
             after,
             events: Vec::new(),
             archive: None,
@@ -125,7 +125,7 @@ impl Change {
 
     /// Two changes of one execution, one after the other, as one.
     pub fn then(self, next: impl FnOnce(Execution) -> Change) -> Change {
-        let next = next(self.after);
+        let next = next(*self.after);
         let mut events = self.events;
         events.extend(next.events);
         Change {

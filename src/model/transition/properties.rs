@@ -210,8 +210,8 @@ impl Life {
             );
         }
         self.timers.settle(Some(before), after);
-        self.archive.extend(change.archive);
-        self.execution = change.after;
+        self.archive.extend(change.archive.map(|s| *s));
+        self.execution = *change.after;
     }
 
     /// V1–V10, and what is derived from the execution.

@@ -247,7 +247,11 @@ fn escalate(before: Execution, suspension: &Suspension, due_at: Instant, now: In
 
 /// Ends the open suspension, if there is one, because its execution ends.
 pub(super) fn close_with(change: &mut Change, reason: &'static str) {
-    let Some(suspension) = change.before.as_ref().and_then(|before| before.suspension) else {
+    let Some(suspension) = change
+        .before
+        .as_deref()
+        .and_then(|before| before.suspension)
+    else {
         return;
     };
     change.waits = Waits::End(Box::new(Ending {

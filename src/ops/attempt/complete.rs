@@ -74,22 +74,26 @@ fn finish(
     let mut ids: Vec<Uuid> = callers.iter().flatten().map(|c| c.id).collect();
     ids.sort_unstable();
     ids.dedup();
-    let mut locked: BTreeMap<Uuid, Execution> = store::execution::lock_all(db, &ids)
+    let mut locked: BTreeMap<Uuid, Box<Execution>> = store::execution::lock_all(db, &ids)
         .into_iter()
-        .map(|e| (e.place.id, e))
+        .map(|e| (e.place.id, Box::new(e)))
         .collect();
     let now = clock::now();
-    let mut changes: Vec<Change> = Vec::new();
+    let mut changes: Vec<Change> = Vec::with_capacity(ids.len());
+    // Only a call that names an execution twice needs it again as the first left it.
+    let again = ids.len() < callers.len();
     let answers = callers
         .into_iter()
         .zip(results)
         .map(|(caller, result)| {
             let caller = caller?;
             let id = caller.id;
-            let e = locked
-                .get(&id)
-                .cloned()
-                .ok_or_else(|| fence::not_found(id))?;
+            let e = if again {
+                locked.get(&id).cloned()
+            } else {
+                locked.remove(&id)
+            };
+            let e = e.ok_or_else(|| fence::not_found(id))?;
             let fence = caller.fence(&e);
             match fenced::judge(db, e, &fence, EndOp::Complete, now)? {
                 Passage::Replay(r) => Ok(Completed {
@@ -103,7 +107,9 @@ fn finish(
                     let claim = e.lease.claimer.zip(e.lease.ttl_ms);
                     let claim = claim.map(|(claimer, ttl)| (e.place.lane, claimer, ttl));
                     let change = transition::complete(*e, result, encoding.map(str::to_owned), now);
-                    locked.insert(id, change.after.clone());
+                    if again {
+                        locked.insert(id, change.after.clone());
+                    }
                     changes.push(change);
                     Ok(Completed {
                         id,

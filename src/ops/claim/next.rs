@@ -217,6 +217,8 @@ fn hand_out(
     let claimer = store::claimer::intern(db, &claim.claimer);
     let installation = installation::id(db);
     let mut changes = Vec::with_capacity(candidates.len());
+    // What the worker of each change is told beside it; none where there is no lease.
+    let mut told = Vec::with_capacity(candidates.len());
     for candidate in candidates {
         let before = candidate.execution;
         let policy = policy(candidate.input.policy.as_ref())?;
@@ -224,12 +226,14 @@ fn hand_out(
             && i64::from(before.reclaims) >= reclaim_limit(&policy, None)
         {
             changes.push(transition::exhaust_reclaims(before, now));
+            told.push(None);
             continue;
         }
         let slots = match gate.admit(db, &before, queues, now) {
             Admission::Admitted(slots) => slots,
             Admission::Blocked(change) => {
                 changes.push(*change);
+                told.push(None);
                 continue;
             }
             Admission::Left => continue,
@@ -245,11 +249,15 @@ fn hand_out(
         };
         let terms = terms(before.place.partition, claimer, claim.ttl_ms);
         let (change, kind) = transition::claim(before, &terms, &policy, now);
-        let change = change.holding(slots);
-        claimed.push(Claimed::by(&change, kind, input, installation));
-        changes.push(change);
+        changes.push(change.holding(slots));
+        told.push(Some((kind, input)));
     }
     save::apply(db, &changes, now);
+    let handed_out = changes.into_iter().zip(told).filter_map(|(change, told)| {
+        let (kind, input) = told?;
+        Some(Claimed::by(change, kind, input, installation))
+    });
+    claimed.extend(handed_out);
     Ok(())
 }
 

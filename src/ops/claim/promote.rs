@@ -46,7 +46,7 @@ pub fn due(db: &Db, lane: i32) -> Result<bool> {
         moved |= duty::rearm(
             db,
             &timers,
-            idle.iter().chain(changes.iter().map(|c| &c.after)),
+            idle.iter().chain(changes.iter().map(|c| &*c.after)),
         );
         if !changes.is_empty() {
             return Ok(true);

@@ -39,7 +39,8 @@ pub fn recover(
                 policy: h.policy,
             };
             let kind = handle_kind(&h.execution);
-            Claimed::new(h.execution, kind, input, h.previous_failure, installation)
+            let execution = Box::new(h.execution);
+            Claimed::new(execution, kind, input, h.previous_failure, installation)
         })
         .collect())
 }

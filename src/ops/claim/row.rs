@@ -15,7 +15,7 @@ use crate::pg::jsonb::Jsonb;
 /// One handed-out execution.
 pub struct Claimed {
     /// State after the claim.
-    pub execution: Execution,
+    pub execution: Box<Execution>,
     /// Handle of the new lease.
     pub handle: String,
     /// Its kind.
@@ -53,7 +53,7 @@ pub fn policy(stored: Option<&Jsonb>) -> Result<Policy> {
 impl Claimed {
     /// The row of an execution that is leased.
     pub fn new(
-        execution: Execution,
+        execution: Box<Execution>,
         kind: HandleKind,
         input: Input,
         previous_failure: Option<String>,
@@ -78,10 +78,9 @@ impl Claimed {
     }
 
     /// The row of a claim that has just been made.
-    pub fn by(change: &Change, kind: HandleKind, input: Input, installation: [u8; 4]) -> Claimed {
-        let superseded = change.archive.as_ref();
-        let failure = superseded.and_then(|s| s.attempt.failure_reason.clone());
-        Claimed::new(change.after.clone(), kind, input, failure, installation)
+    pub fn by(change: Change, kind: HandleKind, input: Input, installation: [u8; 4]) -> Claimed {
+        let failure = change.archive.and_then(|s| s.attempt.failure_reason);
+        Claimed::new(change.after, kind, input, failure, installation)
     }
 
     /// Two thirds into the lease: when a worker had better renew.

@@ -384,7 +384,7 @@ fn insert(db: &Db, checked: &[Checked], answers: &mut [Option<Created>], joining
         }
         changes.push(Change {
             before: None,
-            after: e,
+            after: Box::new(e),
             events: Vec::new(),
             archive: None,
             waits: Default::default(),

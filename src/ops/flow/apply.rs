@@ -152,12 +152,12 @@ fn join(db: &Db, edge: &Edge) -> Result<Applied> {
     let child = if held {
         let change = transition::hold_back(child, group.detail(), now);
         save::write(db, std::slice::from_ref(&change), now);
-        change.after
+        *change.after
     } else if waiting {
         let detail = Some(group.detail());
         let change = Change::touch(child, now, |e| e.blocking_detail = detail);
         save::write(db, std::slice::from_ref(&change), now);
-        change.after
+        *change.after
     } else {
         child
     };

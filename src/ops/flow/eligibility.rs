@@ -33,7 +33,10 @@ pub fn children(db: &Db, e: &Execution, now: Instant) -> Result<Children> {
         step::resolve(db, vec![e.clone()], &due, now)?;
     }
     Ok(
-        match store::edge_group::of(db, e.place.id).map(|f| f.group) {
+        match store::edge_group::under_lock(db, &[e.place.id])
+            .pop()
+            .map(|f| f.group)
+        {
             Some(g) if g.state == GroupState::Impossible => Children::Impossible,
             Some(g) if g.state == GroupState::Pending && g.open() > 0 => {
                 Children::Open(g.open(), g.detail())

@@ -27,7 +27,7 @@ impl Gates {
         if ids.is_empty() {
             return Gates(BTreeMap::new());
         }
-        let found = store::edge_group::read(db, &ids).into_iter();
+        let found = store::edge_group::under_lock(db, &ids).into_iter();
         Gates(found.map(|f| (f.group.child, f)).collect())
     }
 

@@ -287,7 +287,7 @@ fn insert(db: &Db, d: &Document, lanes: &BTreeMap<&str, Lane>, namespace: i32, n
     attach(db, d, now);
     let change = |(e, ..): (Execution, &Request, Option<Value>)| Change {
         before: None,
-        after: e,
+        after: Box::new(e),
         events: Vec::new(),
         archive: None,
         waits: Default::default(),

@@ -48,7 +48,7 @@ pub fn after(db: &Db, moved: &Moved, now: Instant) {
 
 /// Whether a change has ended its execution.
 pub fn ends(change: &Change) -> bool {
-    change.after.is_terminal() && change.before.as_ref().is_none_or(|b| !b.is_terminal())
+    change.after.is_terminal() && change.before.as_deref().is_none_or(|b| !b.is_terminal())
 }
 
 /// Resolves the edges of ended members as far as that is to be done at once, and queues the rest.

@@ -16,6 +16,7 @@ use crate::model::time::Instant;
 use crate::model::transition;
 use crate::model::words::TerminalOutcome;
 use crate::pg::spi::Db;
+use crate::pg::{session, snapshot};
 use crate::store;
 
 use super::super::operator::replay::{Replayed, Request, begin};
@@ -36,10 +37,11 @@ pub fn admit(flow: &Flow) -> Result<()> {
     }
 }
 
-/// A flow whose member runs again is open again.
+/// A flow whose member runs again is open again. It is written in any case: whoever cancels or closes it under a
+/// snapshot older than this would not find the member alive, and has to lose.
 pub fn reopen(db: &Db, mut flow: Flow, now: Instant) {
     if flow.state == FlowState::Open {
-        return;
+        return store::flow::save(db, &flow);
     }
     let details = serde_json::json!({ "public_flow_state": flow.state.word() });
     flow.state = FlowState::Open;
@@ -55,14 +57,15 @@ pub fn reopen(db: &Db, mut flow: Flow, now: Instant) {
 /// `max_replays_exhausted`, `invariant_violation`.
 pub fn member(db: &Db, e: Execution, r: &Request) -> Result<Replayed> {
     let id = e.place.id;
-    let group = store::edge_group::of(db, id).map(|found| found.group);
+    let found = store::edge_group::under_lock(db, &[id]).pop();
+    let group = found.map(|found| found.group);
     let blocked = group.filter(|g| g.total > 0 && g.state != GroupState::Satisfied);
     let life = begin(db, e, r)?;
     let now = life.now;
     let Some(mut group) = blocked else {
         let change = life.start(None);
         save::apply(db, std::slice::from_ref(&change), now);
-        return Ok(Replayed::of(change.after, 0));
+        return Ok(Replayed::of(*change.after, 0));
     };
     let reset = store::edge::reopen(db, id);
     group.reopen();
@@ -70,8 +73,14 @@ pub fn member(db: &Db, e: Execution, r: &Request) -> Result<Replayed> {
     store::sibling_cancel::delete(db, group.flow, id);
     let change = life.start(Some((group.open(), reset)));
     save::apply(db, std::slice::from_ref(&change), now);
-    // Upstreams that have ended a newer life meanwhile are news to the edges that were reset.
-    let due: Vec<Due> = store::edge::due_into(db, id)
+    // Upstreams that have ended a newer life meanwhile are news to the edges that were reset. They do not look at
+    // those edges again, so a snapshot must not hide them.
+    let due = store::edge::due_into(db, id);
+    let latest = || snapshot::latest(|| store::edge::seen_due_into(db, id)).len();
+    if !session::read_committed() && latest() > due.len() {
+        session::serialization_failure("an upstream of the replayed member has just ended");
+    }
+    let due: Vec<Due> = due
         .into_iter()
         .map(|d| Due {
             id: d.id,
@@ -80,11 +89,11 @@ pub fn member(db: &Db, e: Execution, r: &Request) -> Result<Replayed> {
         })
         .collect();
     if due.is_empty() {
-        return Ok(Replayed::of(change.after, group.open()));
+        return Ok(Replayed::of(*change.after, group.open()));
     }
-    let moved = step::resolve(db, vec![change.after.clone()], &due, now)?.pop();
+    let moved = step::resolve(db, vec![(*change.after).clone()], &due, now)?.pop();
     let Some(moved) = moved else {
-        return Ok(Replayed::of(change.after, group.open()));
+        return Ok(Replayed::of(*change.after, group.open()));
     };
     let open = store::edge_group::of(db, id).map_or(0, |found| found.group.open());
     let open = if transition::waits(&moved.execution) {

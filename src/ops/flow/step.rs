@@ -83,7 +83,7 @@ pub fn resolve(db: &Db, children: Vec<Execution>, due: &[Due], now: Instant) -> 
     let mut resolutions = Vec::new();
     let mut counted: BTreeMap<Uuid, usize> = BTreeMap::new();
     let ids: Vec<Uuid> = children.iter().map(|e| e.place.id).collect();
-    let mut groups: BTreeMap<Uuid, Found> = store::edge_group::read(db, &ids)
+    let mut groups: BTreeMap<Uuid, Found> = store::edge_group::under_lock(db, &ids)
         .into_iter()
         .map(|found| (found.group.child, found))
         .collect();
@@ -127,7 +127,7 @@ pub fn settle(db: &Db, children: Vec<(Execution, Found)>, now: Instant) -> Vec<M
         let verdict = found.group.fire(now);
         let (execution, effect) = match verdict.and_then(|v| fate(&e, &found, v, now)) {
             Some((change, effect)) => {
-                let after = change.after.clone();
+                let after = (*change.after).clone();
                 changes.push(change);
                 (after, effect)
             }

@@ -80,20 +80,21 @@ impl Locked {
         let stored = store::execution::lock(db, id).ok_or_else(|| fence::not_found(id))?;
         let now = clock::now();
         let e = if due::is_due(&stored, Duty::Delay, now) {
-            transition::promote(stored.clone(), now).after
+            *transition::promote(stored.clone(), now).after
         } else {
             stored.clone()
         };
         Ok(Locked { stored, e, now })
     }
 
-    /// Writes a change of the execution as it stands.
-    fn save(&self, db: &Db, change: Change) {
+    /// Writes a change of the execution as it stands, and returns it.
+    fn save(&self, db: &Db, change: Change) -> Change {
         let change = Change {
-            before: Some(self.stored.clone()),
+            before: Some(Box::new(self.stored.clone())),
             ..change
         };
-        save::apply(db, &[change], self.now);
+        save::apply(db, std::slice::from_ref(&change), self.now);
+        change
     }
 
     /// The state of its lane, if that keeps work back.
@@ -138,9 +139,8 @@ impl Locked {
             encoding: whole.encoding,
             policy: whole.policy,
         };
-        let claimed = Claimed::by(&change, kind, input, installation::id(db));
-        self.save(db, change);
-        Ok(claimed)
+        let change = self.save(db, change);
+        Ok(Claimed::by(change, kind, input, installation::id(db)))
     }
 }
 

@@ -33,7 +33,7 @@ pub fn select(db: &Db, claim: &Claim) -> Result<Option<(Execution, Grant)>> {
             let grant = grant_of(&e, GrantKind::Claim, claimer, claim.ttl_ms, now);
             let change = transition::grant(e, grant.clone(), now).holding(slots);
             save::apply(db, std::slice::from_ref(&change), now);
-            found = Some((change.after, grant));
+            found = Some((*change.after, grant));
         }
         Ok(usize::from(found.is_some()))
     })?;

@@ -68,14 +68,20 @@ pub fn pass(db: &Db, caller: &Caller, op: EndOp) -> Result<Passage> {
     let execution = store::execution::lock(db, caller.id);
     let execution = execution.ok_or_else(|| fence::not_found(caller.id))?;
     let fence = caller.fence(&execution);
-    judge(db, execution, &fence, op, clock::now())
+    judge(db, Box::new(execution), &fence, op, clock::now())
 }
 
 /// Steps 4 to 8 for a locked execution.
 ///
 /// # Errors
 /// Those of the fence.
-pub fn judge(db: &Db, e: Execution, fence: &Fence, op: EndOp, now: Instant) -> Result<Passage> {
+pub fn judge(
+    db: &Db,
+    e: Box<Execution>,
+    fence: &Fence,
+    op: EndOp,
+    now: Instant,
+) -> Result<Passage> {
     if let Some(end) = fence::replayed(&e, fence, op) {
         let ended_at = e.attempt.as_ref().and_then(|a| a.ended_at);
         return Ok(Passage::Replay(Box::new(Replay {
@@ -84,7 +90,7 @@ pub fn judge(db: &Db, e: Execution, fence: &Fence, op: EndOp, now: Instant) -> R
         })));
     }
     match fence::check(&e, fence, now) {
-        Ok(()) => Ok(Passage::Live(Box::new(e), now)),
+        Ok(()) => Ok(Passage::Live(e, now)),
         // A lease that does not hold may have ended an attempt that has been superseded since.
         Err(error) => match store::attempt::ended_by(db, e.place.id, fence.lease_id) {
             Some((end, ended_at)) if fence::matches(&end, fence, op) => {

@@ -82,7 +82,7 @@ fn prolong(db: &Db, callers: Vec<Result<Caller>>, ttl_ms: Option<i32>) -> Vec<Re
                 epoch: after.lease.epoch,
                 ttl_ms: after.lease.ttl_ms.unwrap_or_default(),
             };
-            locked.insert(caller.id, after);
+            locked.insert(caller.id, *after);
             Ok(renewed)
         })
         .collect();

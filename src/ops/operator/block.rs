@@ -88,7 +88,7 @@ pub fn block(
     save::apply(db, std::slice::from_ref(&change), now);
     Ok(Blocked {
         outcome: "blocked",
-        execution: change.after,
+        execution: *change.after,
     })
 }
 
@@ -117,6 +117,6 @@ pub fn unblock(db: &Db, id: Uuid, expected: Option<&str>) -> Result<Blocked> {
     save::apply(db, std::slice::from_ref(&change), now);
     Ok(Blocked {
         outcome: "unblocked",
-        execution: change.after,
+        execution: *change.after,
     })
 }

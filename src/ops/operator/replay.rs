@@ -77,7 +77,7 @@ pub fn replay(db: &Db, r: &Request) -> Result<Replayed> {
         let life = begin(db, e, r)?;
         let change = life.start(None);
         save::apply(db, std::slice::from_ref(&change), life.now);
-        return Ok(Replayed::of(change.after, 0));
+        return Ok(Replayed::of(*change.after, 0));
     };
     flow::replay::admit(&flow)?;
     let replayed = flow::replay::member(db, e, r)?;

@@ -64,7 +64,7 @@ pub fn revoke(
     let change = transition::revoke(e, reason, now);
     save::apply(db, std::slice::from_ref(&change), now);
     Ok(Revoked {
-        execution: change.after,
+        execution: *change.after,
         satisfied: None,
         instance: holder,
     })

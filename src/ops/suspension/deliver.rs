@@ -219,7 +219,7 @@ fn evaluate(
     let mut change = transition::resume(e.clone(), delay.saturating_mul(MS), ending, now);
     change.events.insert(0, event);
     save::apply(db, std::slice::from_ref(&change), now);
-    *e = change.after;
+    *e = *change.after;
     Ok(true)
 }
 

@@ -44,5 +44,5 @@ pub fn resume(db: &Db, id: Uuid, trigger: &str, delay: i64) -> Result<Execution>
         change = change.announce(Event::plain(Code::OperatorSuspensionResumed, Some(details)));
     }
     save::apply(db, std::slice::from_ref(&change), now);
-    Ok(change.after)
+    Ok(*change.after)
 }

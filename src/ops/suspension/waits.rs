@@ -36,7 +36,7 @@ pub fn settle(db: &Db, changes: &[Change], now: Instant) {
 
 /// Why the pending waitpoints of an execution close with a change, if it has any and they do.
 fn abandons(change: &Change) -> Option<&'static str> {
-    let before = change.before.as_ref()?;
+    let before = change.before.as_deref()?;
     let after = &change.after;
     if before.pending_waitpoints == 0 {
         None

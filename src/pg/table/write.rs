@@ -4,8 +4,9 @@ use std::borrow::Cow;
 
 use pgrx::pg_sys;
 
-use super::find::Search;
+use super::find::held;
 use super::indexes::Indexes;
+use super::search::Search;
 use super::{Named, Open, Table};
 use crate::pg::spi::{Arg, Db};
 
@@ -33,9 +34,7 @@ impl Table {
                 }
                 let filled = slots.get(..some.len()).unwrap_or_default();
                 append(&open, filled);
-                for slot in filled {
-                    indexes.insert(*slot, false, false);
-                }
+                indexes.insert_all(filled);
             }
             indexes.close();
             for slot in slots {
@@ -105,17 +104,26 @@ impl Table {
         let open = self.open(columns);
         // SAFETY: the search ends before the relation is closed.
         unsafe {
-            let mut search = Search::of_latest(&open);
+            let noted = pg_sys::table_slot_create(open.relation, std::ptr::null_mut());
+            let mut search = None;
             let mut remove_all = |key: &R| {
+                let key = key.as_ref();
+                if open.revisit(key, noted) {
+                    return !held(noted) && remove(&open, noted);
+                }
+                let search = search.get_or_insert_with(|| Search::of_latest(&open));
                 let mut any = false;
-                search.by(key.as_ref());
+                search.by(key);
                 while let Some(slot) = search.next() {
-                    any |= !leaving(slot) && remove(&open, slot);
+                    any |= !held(slot) && remove(&open, slot);
                 }
                 any
             };
             let deleted = keys.iter().map(&mut remove_all).collect();
-            search.end();
+            if let Some(search) = search {
+                search.end();
+            }
+            pg_sys::ExecDropSingleTupleTableSlot(noted);
             open.close();
             pg_sys::CommandCounterIncrement();
             deleted
@@ -258,22 +266,6 @@ pub(super) unsafe fn replace(
             indexes.insert(new, true, summarizing);
         }
         true
-    }
-}
-
-/// Whether another transaction that still runs is deleting a row.
-///
-/// # Safety
-/// The slot holds a row of a heap.
-unsafe fn leaving(slot: *mut pg_sys::TupleTableSlot) -> bool {
-    // SAFETY: as the caller promises; the row stays pinned.
-    unsafe {
-        let header = &*(*(*slot.cast::<pg_sys::HeapTupleTableSlot>()).tuple).t_data;
-        let plain = (pg_sys::HEAP_XMAX_INVALID | pg_sys::HEAP_XMAX_IS_MULTI) as u16;
-        let by = header.t_choice.t_heap.t_xmax;
-        header.t_infomask & plain == 0
-            && !pg_sys::TransactionIdIsCurrentTransactionId(by)
-            && pg_sys::TransactionIdIsInProgress(by)
     }
 }
 

@@ -65,6 +65,18 @@ columns! {
     kind: TEXTOID,
 }
 
+/// The columns that hold an execution's place, and nothing else.
+pub const PLACE: &[Column] = &[
+    Column::execution_id,
+    Column::created_at,
+    Column::queue_id,
+    Column::lane_id,
+    Column::namespace_id,
+    Column::partition_key,
+    Column::retention_ms,
+    Column::flow_id,
+];
+
 /// A column's value, comparable, so that a save writes only what has changed.
 #[derive(PartialEq)]
 pub enum Value<'a> {

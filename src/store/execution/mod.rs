@@ -102,6 +102,7 @@ pub fn seen_phase(db: &Db, id: Uuid) -> Option<(String, String)> {
 /// Executions as they stand, unlocked, whoever calls.
 pub fn read(db: &Db, ids: &[Uuid]) -> Vec<Execution> {
     BY_ID.find(db, ID, |finder| {
+        finder.expect(ids.len());
         let found = |id: &Uuid| finder.read(&[(*id).into()], decode);
         ids.iter().filter_map(found).collect()
     })
@@ -125,8 +126,11 @@ fn lock_by(db: &Db, ids: &[Uuid], held: Held) -> Vec<Execution> {
         return Vec::new();
     }
     BY_ID.find(db, ID, |finder| {
+        finder.expect(ids.len());
+        let mut all = Vec::with_capacity(ids.len());
         let locked = |id: Uuid| finder.lock(&[id.into()], held, decode);
-        ids.into_iter().filter_map(locked).inspect(hold).collect()
+        all.extend(ids.into_iter().filter_map(locked).inspect(hold));
+        all
     })
 }
 
@@ -135,11 +139,12 @@ pub fn lock_wanted(db: &Db, ids: &[Uuid], wanted: impl Fn(&Execution) -> bool) -
     let mut ids = ids.to_vec();
     ids.sort_unstable();
     ids.dedup();
+    let many = ids.len();
     let lock = |candidates: &Candidates| {
         let locked = |id| candidates.lock(id, &wanted).map(|(e, _)| e);
         ids.into_iter().filter_map(locked).inspect(hold).collect()
     };
-    candidates(db, lock)
+    candidates(db, many, lock)
 }
 
 /// Calls `work` for those of the items whose execution has ended, with when it may be purged, or is gone; unlocked. The
@@ -150,7 +155,9 @@ pub fn ends<I: Copy + Into<Uuid>>(
     mut work: impl FnMut(I, Option<Instant>),
 ) {
     BY_ID.find(db, ID, |finder| {
-        for item in items() {
+        let items = items();
+        finder.expect(items.len());
+        for item in items {
             match finder.read(&[item.into().into()], decode::ended) {
                 Some(None) => {}
                 Some(Some(purge_at)) => work(item, purge_at),
@@ -191,9 +198,12 @@ impl Candidates<'_> {
     }
 }
 
-/// Lends the finder of candidates.
-pub fn candidates<T>(db: &Db, work: impl FnOnce(&Candidates) -> T) -> T {
-    BY_ID.find(db, ID, |finder| work(&Candidates(finder)))
+/// Lends the finder of candidates, of which about so many will be looked at.
+pub fn candidates<T>(db: &Db, many: usize, work: impl FnOnce(&Candidates) -> T) -> T {
+    BY_ID.find(db, ID, |finder| {
+        finder.expect(many);
+        work(&Candidates(finder))
+    })
 }
 
 /// A claim passes over what is locked, so its queue is looked at again when the lock is gone.

@@ -9,7 +9,7 @@ use crate::model::words::Facts;
 use crate::pg::spi::{Arg, Db};
 use crate::store::statement::{Inserts, InsertsIfFree, Updates};
 
-use super::columns::{ALL, COLUMNS, Column, Value, value};
+use super::columns::{ALL, COLUMNS, Column, PLACE, Value, value};
 
 const TABLE: &CStr = c"execution";
 
@@ -27,12 +27,15 @@ fn bit(column: Column) -> u128 {
 
 /// The columns that differ in any of the rows, and the key.
 fn changed(rows: &[Saved]) -> u128 {
-    let differs = |column: Column| {
-        rows.iter()
-            .any(|(before, after)| value(before, column) != value(after, column))
+    let any = |differ: &dyn Fn(&Execution, &Execution) -> bool| {
+        rows.iter().any(|(before, after)| differ(before, after))
     };
+    // One look at all that hardly ever changes spares one for each of its columns.
+    let placed = any(&|before, after| before.place != after.place);
+    let differs =
+        |column: Column| any(&|before, after| value(before, column) != value(after, column));
     ALL.iter()
-        .filter(|c| differs(**c))
+        .filter(|c| (placed || !PLACE.contains(c)) && differs(**c))
         .fold(bit(Column::execution_id), |mask, c| mask | bit(*c))
 }
 
@@ -60,9 +63,9 @@ fn must_be_legal(e: &Execution) {
 fn args<'a>(e: &'a Execution, mask: u128, more: impl Fn(Column) -> Option<Value<'a>>) -> Vec<Arg> {
     must_be_legal(e);
     let chosen = ALL.iter().filter(|c| mask & bit(**c) != 0);
-    chosen
-        .map(|c| more(*c).unwrap_or_else(|| value(e, *c)).into())
-        .collect()
+    let mut row = Vec::with_capacity(mask.count_ones() as usize);
+    row.extend(chosen.map(|c| Arg::from(more(*c).unwrap_or_else(|| value(e, *c)))));
+    row
 }
 
 /// Writes what has changed.

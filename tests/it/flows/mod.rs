@@ -12,6 +12,7 @@ mod holds;
 mod lists;
 mod owed;
 mod propagation;
+mod races;
 mod random;
 mod replay;
 mod siblings;

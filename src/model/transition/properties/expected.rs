@@ -165,7 +165,7 @@ fn read(event: &Event) -> Vec<String> {
 impl Expected {
     /// Compares what was written and announced with the specification.
     pub fn judge(&self, change: &Change, op: &Op) {
-        let before = change.before.as_ref().expect("an execution that exists");
+        let before = change.before.as_deref().expect("an execution that exists");
         let (was, is) = (words(&before.vector), words(&change.after.vector));
         for ((expected, was), is) in self.row.split(' ').zip(was).zip(is) {
             let fits = match expected {
