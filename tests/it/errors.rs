@@ -5,59 +5,56 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::support::failure::SECRET;
 use crate::support::{Cells, World, contract};
 
-/// One call per group: not found, validation, contention, conflict, state, availability, internal.
+/// One call per group that fails.
 const ONE_PER_GROUP: [(&str, &str); 7] = [
     ("FF001", "SELECT ff_format_execution_id(gen_random_uuid())"),
     ("FF133", "SELECT * FROM ff_create_execution('', 'k')"),
     (
         "FF210",
-        "SELECT * FROM ff_fail((SELECT ended FROM stage), 'x')",
-    ),
-    (
-        "FF303",
-        "SELECT * FROM ff_add_dependency((SELECT flow FROM stage), (SELECT child FROM stage), (SELECT child FROM stage))",
+        "SELECT * FROM ff_fail((SELECT handle FROM ended), 'x')",
     ),
     (
         "FF402",
-        "SELECT * FROM ff_complete((SELECT elapsed FROM stage))",
+        "SELECT * FROM ff_complete((SELECT handle FROM elapsed))",
     ),
-    // No key has been installed to sign with.
+    (
+        "FF303",
+        "SELECT * FROM ff_add_dependency((SELECT flow_id FROM held), (SELECT id FROM held), (SELECT id FROM held))",
+    ),
     (
         "FF506",
-        "SELECT * FROM ff_create_waitpoint((SELECT held FROM stage), 'wpk:a', '1 min')",
+        "SELECT * FROM ff_suspend((SELECT handle FROM held), ff_cond_signal())",
     ),
-    (
-        "FF902",
-        "SELECT * FROM ff_resolve_dependency((SELECT flow FROM stage), (SELECT edge FROM stage))",
-    ),
+    ("FF902", "SELECT * FROM ff_claim('M', 'w')"),
 ];
 
-/// A lease that has ended, one that has run out, one that is held, and a member whose group is counted wrongly, which
-/// no background worker repairs.
-fn stage() -> World {
-    let mut w = World::without_preload();
-    let ended = w.claimed("", "").handle;
-    w.complete(&ended, None);
-    let elapsed = w.claimed("", "lease_ttl => '1 s'").handle;
-    let held = w.claimed("", "lease_ttl => '1 h'").handle;
+/// Leases that have ended, elapsed and go on, no signing key, and a lane with a budget that somebody has deleted.
+fn where_everything_fails() -> World {
+    let mut w = World::new();
+    let ended = w.claimed("", "");
+    w.complete(&ended.handle, None);
+    let elapsed = w.claimed("", "lease_ttl => '1 s'");
     w.advance_ms(1_000);
     let flow = w.flow();
-    let [parent, child] = w.members(flow);
-    let edge = w.edge(flow, parent, child);
-    w.run("SET ff_engine.inline_edge_limit = 0");
-    w.ok(parent);
-    w.run("UPDATE ff_engine.edge_group SET failed_count = 1");
-    w.will_break_invariants();
+    let member = w.member(flow);
+    let held = w.take(member);
     w.run(&format!(
-        "CREATE TABLE stage AS SELECT '{ended}'::text AS ended, '{elapsed}'::text AS elapsed, '{held}'::text AS held,
-                '{flow}'::uuid AS flow, '{child}'::uuid AS child, '{edge}'::uuid AS edge"
+        "CREATE TABLE held AS SELECT '{}'::text AS handle, '{member}'::uuid AS id, '{flow}'::uuid AS flow_id;
+         SELECT ff_create_execution('M', 'k');
+         SELECT ff_create_budget('lane', 'M');
+         DELETE FROM ff_engine.budget",
+        held.handle
+    ));
+    w.run(&format!(
+        "CREATE TABLE ended AS SELECT '{}'::text AS handle; CREATE TABLE elapsed AS SELECT '{}'::text AS handle",
+        ended.handle, elapsed.handle
     ));
     w
 }
 
 #[test]
 fn e_114_a_client_sees_code_kind_detail_and_hint() {
-    let mut w = stage();
+    let mut w = where_everything_fails();
     for (sqlstate, call) in ONE_PER_GROUP {
         w.refused(sqlstate, call, &[]);
     }
@@ -65,7 +62,7 @@ fn e_114_a_client_sees_code_kind_detail_and_hint() {
 
 #[test]
 fn e_114_plpgsql_catches_one_code_and_the_whole_class() {
-    let mut w = stage();
+    let mut w = where_everything_fails();
     for (sqlstate, call) in ONE_PER_GROUP {
         for caught in ["FF000", sqlstate] {
             w.run(&format!(
@@ -89,7 +86,7 @@ fn e_114_plpgsql_catches_one_code_and_the_whole_class() {
 
 #[test]
 fn e_114_work_before_a_savepoint_survives() {
-    let mut w = stage();
+    let mut w = where_everything_fails();
     for (sqlstate, call) in ONE_PER_GROUP {
         w.run("BEGIN");
         let id = w.create("");
