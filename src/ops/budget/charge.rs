@@ -74,6 +74,8 @@ pub(super) enum Stop {
     Wait(Uuid, String, i32),
     /// The budget's own row is to be written, and comes before its counters.
     Hold(Uuid),
+    /// A counter of this budget is missing, and others are held that come after it.
+    Make(Uuid),
     /// What was read has been overtaken.
     Again,
     /// An error.
@@ -108,12 +110,13 @@ pub fn charge(db: &Db, report: &Report) -> Result<Vec<Charged>> {
         let ok = |id: &Uuid| Charged::plain(*id, "ok");
         return Ok(report.budgets.iter().map(ok).collect());
     }
-    let mut held = BTreeSet::new();
+    let (mut held, mut made) = (BTreeSet::new(), BTreeSet::new());
     for _ in 0..ROUNDS {
         let round = Round {
             db,
             report,
             held: &held,
+            made: &made,
         };
         match trial::attempt(|| round.run()) {
             Ok(charged) => return Ok(charged),
@@ -121,6 +124,9 @@ pub fn charge(db: &Db, report: &Report) -> Result<Vec<Charged>> {
             Err(Stop::Again) => {}
             Err(Stop::Hold(budget)) => {
                 held.insert(budget);
+            }
+            Err(Stop::Make(budget)) => {
+                made.insert(budget);
             }
             Err(Stop::Wait(budget, dimension, stripe)) => {
                 let _ = trial::attempt(|| {
@@ -138,7 +144,10 @@ pub fn charge(db: &Db, report: &Report) -> Result<Vec<Charged>> {
 struct Round<'a> {
     db: &'a Db,
     report: &'a Report<'a>,
+    /// Budgets whose own row is locked first.
     held: &'a BTreeSet<Uuid>,
+    /// Budgets whose missing counters are made.
+    made: &'a BTreeSet<Uuid>,
 }
 
 impl Round<'_> {
@@ -183,7 +192,15 @@ impl Round<'_> {
             escrow::take(self.db, &b, self.report.amounts)?
         } else {
             let period = b.period;
-            let counters = usage::lock_plain(self.db, &b, self.report.amounts);
+            let amounts = self.report.amounts;
+            let counters = if self.made.contains(&id) {
+                usage::make_plain(self.db, &b, amounts)
+            } else {
+                usage::lock_plain(self.db, &b, amounts)
+            };
+            if counters.len() < amounts.len() {
+                return Err(Stop::Make(id));
+            }
             // Limits may have changed while the counters were waited for.
             b = self.load(id)?.0;
             if b.period != period || counters.iter().any(|c| c.period > period) {

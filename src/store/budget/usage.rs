@@ -17,13 +17,6 @@ static LOCK_PLAIN: Stmt<2> = Stmt::new(
     [UUIDOID, TEXTARRAYOID],
 );
 
-static MAKE_PLAIN: Stmt<3> = Stmt::new(
-    c"INSERT INTO ff_engine.budget_usage (budget_id, dimension, stripe, period, used)
-      SELECT $1, n.dimension, 0, $3, 0 FROM unnest($2) AS n (dimension) ORDER BY n.dimension COLLATE \"C\"
-      ON CONFLICT DO NOTHING",
-    [UUIDOID, TEXTARRAYOID, INT8OID],
-);
-
 static MAKE: Stmt<5> = Stmt::new(
     c"INSERT INTO ff_engine.budget_usage (budget_id, dimension, stripe, period, used, allotted)
       VALUES ($1, $2, $3, $4, 0, $5) ON CONFLICT DO NOTHING",
@@ -202,19 +195,23 @@ pub struct Pool {
     pub credit: i64,
 }
 
-/// Locks the only counter of each dimension, waiting, in byte order; makes those that are missing.
+/// Locks the only counter of each dimension that has one, waiting, in byte order.
 pub fn lock_plain(db: &Db, b: &Budget, amounts: &Amounts) -> Vec<Counter> {
-    let names = || array::texts(amounts.keys().map(String::as_str));
-    let lock = || -> Vec<Counter> {
-        let rows = LOCK_PLAIN.run(db, [b.id.into(), names()]);
-        rows.iter().map(Counter::decode).collect()
+    let names = array::texts(amounts.keys().map(String::as_str));
+    let rows = LOCK_PLAIN.run(db, [b.id.into(), names]);
+    rows.iter().map(Counter::decode).collect()
+}
+
+/// The same one after the other, and makes those that are missing: a counter that is made is held like one that is
+/// locked, so it has its turn in the order.
+pub fn make_plain(db: &Db, b: &Budget, amounts: &Amounts) -> Vec<Counter> {
+    let only = |dimension: &String| {
+        lock_one(db, b.id, dimension, 0).or_else(|| {
+            make(db, b, dimension, 0, None);
+            lock_one(db, b.id, dimension, 0)
+        })
     };
-    let found = lock();
-    if found.len() == amounts.len() {
-        return found;
-    }
-    MAKE_PLAIN.run(db, [b.id.into(), names(), b.period.into()]);
-    lock()
+    amounts.keys().filter_map(only).collect()
 }
 
 /// Locks a stripe that nobody holds, the home stripe if it can be.
