@@ -120,14 +120,8 @@ fn serve() {
             }
         }
         let now = clock::wall_micros();
-        let timer = transaction(c"ff_engine: looking for due work", || {
-            if lock::extension_stays() {
-                Db::with(reconcile::next_due)
-            } else {
-                None
-            }
-        });
-        let timer = timer.ok().flatten().map_or(i64::MAX, |at| at.0);
+        // Where nothing was moved, what was seen before still stands: a commit that has changed it since sets the latch.
+        let timer = if moved { look_again() } else { timer };
         // What is due and could not be moved is held by somebody, or is broken: no use in asking at once.
         let soonest = if moved { now } else { now + HELD };
         let until = schedule.next().min(timer.max(soonest)).min(now + LONGEST);
@@ -137,6 +131,18 @@ fn serve() {
             process::sleep((until - now) / 1000 + 1);
         }
     }
+}
+
+/// The earliest timer after duties have run; none if that cannot be told, or the extension is going away.
+fn look_again() -> i64 {
+    let timer = transaction(c"ff_engine: looking for due work", || {
+        if lock::extension_stays() {
+            Db::with(reconcile::next_due)
+        } else {
+            None
+        }
+    });
+    timer.ok().flatten().map_or(i64::MAX, |at| at.0)
 }
 
 /// One short transaction. An error is returned as its message, with everything undone.

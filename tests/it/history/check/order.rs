@@ -119,9 +119,11 @@ impl<'a> Record<'a> {
         // So with a lease whose claim did not last, or had not happened yet: its caller was never told.
         let grant = steps.iter().find(|step| step.grants() && of_it(step.entry));
         let sure = |call: &Call| call.fate == Fate::Committed;
-        if !grant.and_then(|step| self.caller(step)).is_some_and(sure) {
-            return ["FF401", "FF402", "FF210"].contains(&code);
+        let told = grant.and_then(|step| self.caller(step)).is_some_and(sure);
+        if !told && ["FF401", "FF402", "FF210"].contains(&code) {
+            return true;
         }
+        // A claim whose commit was not confirmed may have lasted, and its lease may be lost like any other.
         match code {
             "FF401" => steps.iter().any(|step| {
                 step.grants() && step.entry.details["lease_epoch"].as_i64() > Some(lease.epoch)
