@@ -313,3 +313,19 @@ fn the_install_script_has_every_function_before_it_is_called() {
     }
     none(complaints);
 }
+
+/// The number behind a word of a file.
+fn number_behind(file: &str, word: &str) -> i64 {
+    let text = std::fs::read_to_string(checkout().join(file)).expect("a readable file");
+    let (_, rest) = text.split_once(word).expect("the word");
+    let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().expect("a number")
+}
+
+/// More events to a value than the sequence leaves room for would share their ids.
+#[test]
+fn a_value_of_the_event_sequence_leaves_room_for_the_events_it_numbers() {
+    let step = number_behind("sql/18_event.sql", "INCREMENT BY ");
+    let events = number_behind("src/store/event.rs", "PER_VALUE: i64 = ");
+    assert_eq!(step, 2 * events, "each event takes two ids");
+}

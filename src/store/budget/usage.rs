@@ -262,8 +262,8 @@ pub fn lock_one(db: &Db, budget: Uuid, dimension: &str, stripe: i32) -> Option<C
     LOCK_ONE.run(db, args).first().map(Counter::decode)
 }
 
-/// Makes a counter; false if it is there already.
-pub fn make(db: &Db, b: &Budget, dimension: &str, stripe: i32, allotted: Option<i64>) -> bool {
+/// Makes a counter, unless it is there already.
+pub fn make(db: &Db, b: &Budget, dimension: &str, stripe: i32, allotted: Option<i64>) {
     let args = [
         b.id.into(),
         dimension.into(),
@@ -271,7 +271,7 @@ pub fn make(db: &Db, b: &Budget, dimension: &str, stripe: i32, allotted: Option<
         b.period.into(),
         allotted.into(),
     ];
-    !MAKE.run(db, args).is_empty()
+    MAKE.run(db, args);
 }
 
 /// Writes locked counters, all of one period.
